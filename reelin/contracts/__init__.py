@@ -1,0 +1,1 @@
+"""Frozen messages that cross a boundary. Import the module you need: this package imports nothing by itself."""

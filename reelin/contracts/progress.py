@@ -1,0 +1,35 @@
+"""Messages of the progress bus."""
+
+from __future__ import annotations
+
+from reelin.contracts.jobs import Phase, Progress
+from reelin.contracts.model import Message
+
+
+class ProgressEvent(Message):
+    """The newest state of a running job: having missed all earlier ones is harmless.
+
+    `version` is microseconds since the epoch, by the clock of the worker that has the job.
+    """
+
+    job_id: str
+    version: int
+    attempt: int
+    phase: Phase
+    title: str | None = None
+    progress: Progress
+
+
+class JobTouched(Message):
+    """The job's row has changed (a state, an outcome): read it again."""
+
+    job_id: str
+
+
+class JobDeleted(Message):
+    """The job was forgotten."""
+
+    job_id: str
+
+
+BusEvent = ProgressEvent | JobTouched | JobDeleted

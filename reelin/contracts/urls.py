@@ -1,0 +1,153 @@
+"""What makes a URL one that Reelin takes, what makes two URLs one, and which site a URL belongs to.
+
+Not imported by workflow modules: the public suffix list is heavy.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import ipaddress
+import json
+import socket
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+import tldextract
+
+from reelin.contracts.jobs import Kind
+from reelin.contracts.options import Options
+from reelin.errors import InvalidInput
+
+MAX_URL_LENGTH = 4096
+_REMEDY = "Give a complete address such as https://example.org/watch?v=1."
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def check_url(text: str, *, allowed: tuple[IPNetwork, ...] = ()) -> str:
+    """`text` as a URL that Reelin takes: http or https, with a host, and not a literal private address.
+
+    `allowed` are the ranges opened by REELIN_EGRESS_ALLOW. Raises InvalidInput.
+    """
+    url = text.strip()
+    if not url or len(url) > MAX_URL_LENGTH:
+        raise InvalidInput(f"A URL has 1 to {MAX_URL_LENGTH} characters.", remedy=_REMEDY, field="url")
+    if any(character.isspace() or not character.isprintable() for character in url) or "\\" in url:
+        raise InvalidInput("A URL has no spaces, backslashes or control characters.", remedy=_REMEDY, field="url")
+    parts = _split(url)
+    if parts.scheme not in ("http", "https"):
+        scheme = parts.scheme or "none"
+        raise InvalidInput(
+            f"Reelin fetches http and https only; this URL's scheme is {scheme[:20]}.", remedy=_REMEDY, field="url"
+        )
+    if not parts.hostname:
+        raise InvalidInput("The URL names no host.", remedy=_REMEDY, field="url")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput(
+            "The URL carries a user name or password.",
+            remedy="Remove what stands before the '@'; for accounts use options.cookies.",
+            field="url",
+        )
+    if "__youtubedl_smuggle" in url:
+        raise InvalidInput("The URL carries internal data of yt-dlp.", remedy=_REMEDY, field="url")
+    address = literal_address(parts.hostname)
+    if address is not None and not reachable(address, allowed):
+        raise InvalidInput(
+            f"The address {address} is in a private or reserved range.",
+            remedy="Reelin reaches public addresses only. To allow this one, start it with "
+            f"REELIN_EGRESS_ALLOW={address}/{address.max_prefixlen}.",
+            field="url",
+        )
+    return url
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a port out of range shows only when it is asked for
+    except ValueError as error:
+        raise InvalidInput(f"This is not a URL: {error}.", remedy=_REMEDY, field="url") from error
+    return parts
+
+
+def literal_address(host: str) -> IPAddress | None:
+    """The address that `host` spells out, in any of the ways that resolvers accept (2130706433, 0x7f.1), else None."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").split("%")[0])
+    except ValueError:
+        pass
+    if not host or not all(label and (label[0].isdigit()) for label in host.rstrip(".").split(".")):
+        return None
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except (OSError, ValueError):
+        return None
+
+
+def reachable(address: IPAddress, allowed: tuple[IPNetwork, ...]) -> bool:
+    """Whether a download may connect to `address`: a public one, or in a range that was opened."""
+    embedded = _embedded_ipv4(address)
+    if any(address in network for network in allowed if network.version == address.version):
+        return True
+    if embedded is not None:
+        return reachable(embedded, allowed)
+    if any(address in network for network in _SPECIAL if network.version == address.version):
+        return False
+    return address.is_global and not address.is_multicast
+
+
+def _embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address in ipaddress.ip_network("64:ff9b::/96"):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+#: Ranges that `ipaddress.is_global` of Python 3.11 lets pass although nothing public lives there.
+_SPECIAL: tuple[IPNetwork, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "168.63.129.16/32", "::/96", "fec0::/10", "64:ff9b:1::/48", "2001::/32")
+)
+
+
+@functools.cache
+def _suffixes() -> tldextract.TLDExtract:
+    # The list that ships with the package: nothing is downloaded, nothing is cached on disk.
+    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+def site_of(url: str) -> str:
+    """The registrable domain, or the bare host (no port) for addresses and single-label names."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    if literal_address(host) is not None:
+        return host
+    return str(_suffixes()(host).top_domain_under_public_suffix) or host
+
+
+def canonical_url(url: str) -> str:
+    """One spelling for what is surely one URL: host in lower case, default port, fragment and empty path gone.
+
+    The query stays as it is: only the site knows which of its parameters matter. A fragment that looks like a
+    path (`#/video/1`, `#!…`) is kept, since some sites route by it.
+    """
+    parts = urlsplit(url.strip())
+    host = (parts.hostname or "").rstrip(".").lower()
+    if ":" in host:
+        host = f"[{host}]"
+    default_port = {"http": 80, "https": 443}.get(parts.scheme)
+    netloc = host if parts.port in (None, default_port) else f"{host}:{parts.port}"
+    fragment = parts.fragment if parts.fragment.startswith(("/", "!")) else ""
+    return urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, fragment))
+
+
+def job_id_for(kind: Kind, owner: str, url: str, preset: str, options: Options) -> str:
+    """The id of the job that would produce this: `video-` or `info-`, and a hash of owner, URL and shaping options."""
+    prefix = "info" if kind is Kind.INFO else "video"
+    shape = {"cookies": options.cookies} if kind is Kind.INFO else options.shaping(preset)
+    identity = json.dumps([owner, canonical_url(url), shape], sort_keys=True, ensure_ascii=False)
+    return f"{prefix}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"

@@ -1,0 +1,93 @@
+"""What workflows and activities say to each other, and the names under which Temporal knows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from reelin.contracts.failures import Failure, FailureKind
+from reelin.contracts.jobs import Kind, State
+from reelin.contracts.model import Message
+from reelin.contracts.options import Options
+
+# Task queues.
+WORKFLOW_QUEUE = "reelin"
+DOWNLOAD_QUEUE = "reelin-downloads"
+METADATA_QUEUE = "reelin-metadata"
+TASK_QUEUES = (WORKFLOW_QUEUE, DOWNLOAD_QUEUE, METADATA_QUEUE)
+
+# Search attributes, all keywords.
+SEARCH_ATTRIBUTES = ("ReelinKind", "ReelinSite", "ReelinOwner", "ReelinParent")
+
+# Workflows and activities by name: a workflow module imports messages only, never the code that acts.
+DOWNLOAD_WORKFLOW = "DownloadWorkflow"
+INFO_WORKFLOW = "InfoWorkflow"
+FETCH = "fetch"
+PROBE = "probe"
+RECORD_WAITING = "record_waiting"
+RECORD_FAILED = "record_failed"
+RECORD_CANCELLED = "record_cancelled"
+
+
+class JobRequest(Message):
+    """Starts a DownloadWorkflow or an InfoWorkflow, and is handed on to the activities.
+
+    `run` counts the times that the job was started by a person (submit, retry, force): an activity of an older
+    run never changes what a newer one wrote.
+    """
+
+    job_id: str
+    run: int
+    kind: Kind
+    url: str
+    site: str
+    owner: str
+    preset: str
+    options: Options
+    priority: int = 3
+    force: bool = False
+
+
+class Attempt(Message):
+    """Input of `fetch` and `probe`. `number` counts attempts within the run, from 1."""
+
+    job: JobRequest
+    number: int
+    fresh: bool = False  #: Drop the partial files first (after a resume_conflict).
+
+
+class FetchResult(Message):
+    """`result` is the job's result as clients see it."""
+
+    state: State
+    title: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class FailureReport(Message):
+    """Travels as the details of an activity's ApplicationError; its `type` is the kind."""
+
+    kind: FailureKind
+    message: str
+    retry_after_seconds: float | None = None
+
+
+class WaitingRecord(Message):
+    job: JobRequest
+    failure: Failure
+    attempt: int
+    next_attempt_at: datetime
+
+
+class FailedRecord(Message):
+    job: JobRequest
+    failure: Failure
+    attempt: int
+
+
+class JobOutcome(Message):
+    """What a workflow returns: the job's final state, for Temporal's UI."""
+
+    state: State
+    title: str | None = None
+    failure: Failure | None = None
