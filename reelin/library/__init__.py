@@ -1,0 +1,22 @@
+"""Jobs, videos and files in a SQL database: the only room with a session."""
+
+from reelin.library.jobs import JobStore, NewJob
+from reelin.library.pages import JobFilter, Page, VideoFilter
+from reelin.library.records import FileRecord, JobRecord, VideoRecord
+from reelin.library.store import Library
+from reelin.library.videos import Publication, PublishedFile, VideoStore
+
+__all__ = [
+    "FileRecord",
+    "JobFilter",
+    "JobRecord",
+    "JobStore",
+    "Library",
+    "NewJob",
+    "Page",
+    "Publication",
+    "PublishedFile",
+    "VideoFilter",
+    "VideoRecord",
+    "VideoStore",
+]

@@ -1,0 +1,5 @@
+"""The progress bus: from the worker that has a job to every API process that shows it."""
+
+from reelin.progress.bus import MemoryBus, ProgressBus
+
+__all__ = ["MemoryBus", "ProgressBus"]

@@ -1,0 +1,345 @@
+"""The jobs that people submitted: the outbox that the dispatcher empties, and the index that people read.
+
+Every change of a job names the run it belongs to and leaves final states alone, so that an activity that runs twice,
+or late, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reelin.contracts.failures import Failure
+from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
+from reelin.contracts.options import Options
+from reelin.errors import Conflict, NotFound
+from reelin.library.database import Database
+from reelin.library.pages import JOB_ORDERS, JobFilter, Order, Page
+from reelin.library.records import JobRecord
+from reelin.library.tables import jobs
+
+_FINAL = tuple(sorted(FINAL_STATES))
+_UNFINISHED = tuple(sorted(UNFINISHED_STATES))
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A checked submission."""
+
+    id: str
+    kind: Kind
+    url: str
+    site: str
+    owner: str
+    preset: str
+    options: Options
+    priority: int = 3
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`fresh` says whether this submission started a run; else the job was there already."""
+
+    job: JobRecord
+    fresh: bool
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
+
+
+def next_version(moment: datetime) -> ColumnElement[int]:
+    """Microseconds since the epoch, yet always greater than before, whatever the clock does."""
+    clock = microseconds(moment)
+    return case((jobs.c.version >= clock, jobs.c.version + 1), else_=clock)
+
+
+class JobStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # What people do.
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """Stores the job, or finds it: one that runs is joined, one that is done is answered.
+
+        A job that failed or was cancelled is started again, one that is done only with `force`.
+        """
+        async with self._database.writing() as connection:
+            found = await _find(connection, new.id)
+            if found is None:
+                await connection.execute(insert(jobs).values(**_first_row(new)))
+            elif found.state in UNFINISHED_STATES or (found.state is State.COMPLETED and not new.force):
+                return Submitted(found, fresh=False)
+            else:
+                await _restart(connection, found, new)
+            return Submitted(await _get(connection, new.id), fresh=True)
+
+    async def retry(self, job_id: str) -> JobRecord:
+        """Starts a failed or cancelled job again. Raises NotFound, Conflict."""
+        async with self._database.writing() as connection:
+            job = await _get(connection, job_id)
+            if job.state in UNFINISHED_STATES:
+                raise Conflict(f"The job is {job.state}; there is nothing to retry yet.")
+            if job.state is State.COMPLETED:
+                raise Conflict("The job is completed. To download it again, submit it with force=true.")
+            await _restart(connection, job)
+            return await _get(connection, job_id)
+
+    async def request_cancel(self, job_id: str, *, keep_partial: bool) -> JobRecord:
+        """Notes that the job is to end; one that Temporal does not know yet ends here. Raises NotFound, Conflict."""
+        async with self._database.writing() as connection:
+            job = await _get(connection, job_id)
+            if job.state in FINAL_STATES:
+                raise Conflict(f"The job is {job.state} already.")
+            moment = now()
+            values: dict[str, Any] = {"cancel_requested": True, "keep_partial": keep_partial}
+            if job.dispatched_at is None:
+                values |= {"state": State.CANCELLED, "finished_at": moment, "next_attempt_at": None}
+            await connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(**values, version=next_version(moment))
+            )
+            return await _get(connection, job_id)
+
+    async def forget(self, job_id: str) -> None:
+        """Deletes the row; published files stay. Raises NotFound."""
+        async with self._database.writing() as connection:
+            done = await connection.execute(delete(jobs).where(jobs.c.id == job_id))
+            if done.rowcount == 0:
+                raise NotFound("job", job_id)
+
+    # What people read.
+
+    async def get(self, job_id: str) -> JobRecord:
+        async with self._database.reading() as connection:
+            return await _get(connection, job_id)
+
+    async def find(self, job_id: str) -> JobRecord | None:
+        async with self._database.reading() as connection:
+            return await _find(connection, job_id)
+
+    async def page(self, wanted: JobFilter, *, sort: str, limit: int, cursor: str | None) -> Page[JobRecord]:
+        order = Order.parse(sort, JOB_ORDERS, jobs.c.id)
+        query = order.apply(select(jobs).where(*wanted.conditions()), cursor, limit)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        shown = rows[:limit]
+        more = order.encode(shown[-1]._mapping["_key"], shown[-1].id) if len(rows) > limit else None
+        return Page(tuple(_record(row) for row in shown), more)
+
+    async def counts(self, wanted: JobFilter) -> dict[State, int]:
+        """Jobs by state, for the filter without its states."""
+        query = select(jobs.c.state, func.count()).where(*wanted.conditions(with_state=False)).group_by(jobs.c.state)
+        async with self._database.reading() as connection:
+            found = {State(state): count for state, count in (await connection.execute(query)).all()}
+        return {state: found.get(state, 0) for state in State}
+
+    async def changed_since(self, version: int, *, limit: int = 500) -> list[JobRecord]:
+        """Jobs whose version is greater, oldest change first: what a reader that missed events asks for."""
+        query = select(jobs).where(jobs.c.version > version).order_by(jobs.c.version).limit(limit)
+        return await self._list(query)
+
+    async def versions_since(self, version: int, *, limit: int = 500) -> list[tuple[str, int]]:
+        """(job id, version) of what `changed_since` returns: enough to see what a reader has missed."""
+        query = select(jobs.c.id, jobs.c.version).where(jobs.c.version > version).order_by(jobs.c.version).limit(limit)
+        async with self._database.reading() as connection:
+            return [(row.id, row.version) for row in await connection.execute(query)]
+
+    async def many(self, job_ids: Iterable[str]) -> list[JobRecord]:
+        """The jobs with these ids, in no order; unknown ids are left out."""
+        wanted = list(job_ids)
+        found: list[JobRecord] = []
+        for start in range(0, len(wanted), 500):
+            found += await self._list(select(jobs).where(jobs.c.id.in_(wanted[start : start + 500])))
+        return found
+
+    async def tally(self) -> dict[State, int]:
+        """All jobs by state, items of batches included."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        async with self._database.reading() as connection:
+            found = {State(state): count for state, count in (await connection.execute(query)).all()}
+        return {state: found.get(state, 0) for state in State}
+
+    async def unfinished(self, *, limit: int = 10_000) -> list[JobRecord]:
+        query = select(jobs).where(jobs.c.state.in_(_UNFINISHED)).order_by(jobs.c.submitted_at).limit(limit)
+        return await self._list(query)
+
+    # What the dispatcher and the reconciler do.
+
+    async def undispatched(self, *, limit: int = 500) -> list[JobRecord]:
+        """The outbox: accepted, and not yet known to Temporal. Most urgent first."""
+        query = (
+            select(jobs)
+            .where(jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
+            .order_by(jobs.c.priority, jobs.c.submitted_at)
+            .limit(limit)
+        )
+        return await self._list(query)
+
+    async def mark_dispatched(self, started: Iterable[tuple[str, int]]) -> list[str]:
+        """Notes (job id, run) pairs that Temporal has; returns the ids whose cancel was asked for meanwhile."""
+        pairs = list(started)
+        if not pairs:
+            return []
+        mine = or_(*(and_(jobs.c.id == job_id, jobs.c.run == run) for job_id, run in pairs))
+        async with self._database.writing() as connection:
+            await connection.execute(update(jobs).where(mine).values(dispatched_at=now()))
+            cancelled = await connection.execute(select(jobs.c.id).where(mine, jobs.c.cancel_requested))
+            return [row.id for row in cancelled]
+
+    async def dispatch_again(self, job_id: str, run: int) -> None:
+        """Temporal does not know the workflow (any more): put the job back into the outbox."""
+        await self._change(job_id, run, state=State.QUEUED, dispatched_at=None, next_attempt_at=None)
+
+    # What the work reports.
+
+    async def begin(self, job_id: str, run: int, attempt: int) -> JobRecord | None:
+        """Marks the job running, and returns it as it then stands: the caller looks whether it may go on.
+
+        None if the job was forgotten. A job of a newer run, a final one, or one whose cancel was asked for is
+        returned unchanged.
+        """
+        async with self._database.writing() as connection:
+            job = await _find(connection, job_id)
+            if job is None or job.run != run or job.state in FINAL_STATES or job.cancel_requested:
+                return job
+            moment = now()
+            values = {
+                "state": State.RUNNING,
+                "attempt": attempt,
+                "started_at": job.started_at or moment,
+                "dispatched_at": job.dispatched_at or moment,
+                "next_attempt_at": None,
+            }
+            await connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(**values, version=next_version(moment))
+            )
+            return await _get(connection, job_id)
+
+    async def note_title(self, job_id: str, run: int, title: str) -> None:
+        await self._change(job_id, run, title=title)
+
+    async def wait(self, job_id: str, run: int, *, failure: Failure, attempt: int, until: datetime) -> None:
+        await self._change(
+            job_id, run, state=State.WAITING, attempt=attempt, next_attempt_at=until, **_failure_values(failure)
+        )
+
+    async def fail(self, job_id: str, run: int, *, failure: Failure) -> None:
+        await self._change(
+            job_id, run, state=State.FAILED, finished_at=now(), next_attempt_at=None, **_failure_values(failure)
+        )
+
+    async def cancel(self, job_id: str, run: int) -> None:
+        await self._change(job_id, run, state=State.CANCELLED, finished_at=now(), next_attempt_at=None)
+
+    async def complete_info(self, job_id: str, run: int, *, title: str, result: dict[str, Any]) -> None:
+        await self._change(job_id, run, **completed_values(title=title, result=result))
+
+    async def _change(self, job_id: str, run: int, **values: Any) -> None:
+        async with self._database.writing() as connection:
+            await change(connection, job_id, run, **values)
+
+    async def _list(self, query: Any) -> list[JobRecord]:
+        async with self._database.reading() as connection:
+            return [_record(row) for row in (await connection.execute(query)).all()]
+
+
+async def change(connection: AsyncConnection, job_id: str, run: int, **values: Any) -> bool:
+    """Changes an unfinished job of this run; says whether there was one."""
+    done = await connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.run == run, jobs.c.state.in_(_UNFINISHED))
+        .values(**values, version=next_version(now()))
+    )
+    return bool(done.rowcount)
+
+
+def completed_values(*, title: str, result: dict[str, Any], size_bytes: int | None = None) -> dict[str, Any]:
+    return {
+        "state": State.COMPLETED,
+        "title": title,
+        "result": result,
+        "size_bytes": size_bytes,
+        "finished_at": now(),
+        "next_attempt_at": None,
+        "failure": None,
+        "failure_kind": None,
+    }
+
+
+def _failure_values(failure: Failure) -> dict[str, Any]:
+    return {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
+
+
+def _first_row(new: NewJob) -> dict[str, Any]:
+    moment = now()
+    return {
+        "id": new.id,
+        "kind": new.kind,
+        "url": new.url,
+        "site": new.site,
+        "owner": new.owner,
+        "submitted_at": moment,
+        "version": microseconds(moment),
+        "run": 1,
+        **_fresh_run(new.preset, new.options, new.priority, force=new.force),
+    }
+
+
+def _fresh_run(preset: str, options: Options, priority: int, *, force: bool) -> dict[str, Any]:
+    return {
+        "state": State.QUEUED,
+        "attempt": 0,
+        "preset": preset,
+        "options": options.model_dump(mode="json", exclude_defaults=True),
+        "priority": priority,
+        "force": force,
+        "dispatched_at": None,
+        "started_at": None,
+        "finished_at": None,
+        "next_attempt_at": None,
+        "cancel_requested": False,
+        "keep_partial": False,
+        "failure": None,
+        "failure_kind": None,
+    }
+
+
+async def _restart(connection: AsyncConnection, job: JobRecord, new: NewJob | None = None) -> None:
+    moment = now()
+    if new is None:
+        values = _fresh_run(job.preset, Options.model_validate(job.options), job.priority, force=job.force)
+    else:
+        values = _fresh_run(new.preset, new.options, new.priority, force=new.force)
+    await connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id)
+        .values(**values, submitted_at=moment, run=job.run + 1, version=next_version(moment))
+    )
+
+
+async def _find(connection: AsyncConnection, job_id: str) -> JobRecord | None:
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
+    return None if row is None else _record(row)
+
+
+async def _get(connection: AsyncConnection, job_id: str) -> JobRecord:
+    found = await _find(connection, job_id)
+    if found is None:
+        raise NotFound("job", job_id)
+    return found
+
+
+def _record(row: Row[Any]) -> JobRecord:
+    values = {name: value for name, value in row._mapping.items() if name != "_key"}
+    return JobRecord(**{**values, "kind": Kind(values["kind"]), "state": State(values["state"])})

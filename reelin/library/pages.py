@@ -1,0 +1,144 @@
+"""Filters, orders and opaque cursors. Pages are cut by key and not by offset, so that they stay stable and cheap
+while rows come and go."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, String, and_, func, literal, or_
+
+from reelin.contracts.jobs import Kind, State
+from reelin.errors import InvalidInput
+from reelin.library.tables import UtcDateTime, jobs, videos
+
+T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Without `parent`: what was submitted, not the items of batches."""
+
+    state: tuple[State, ...] = ()
+    kind: tuple[Kind, ...] = ()
+    parent: str | None = None
+    site: str | None = None
+    failure: str | None = None
+    q: str | None = None
+
+    def conditions(self, *, with_state: bool = True) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = [
+            jobs.c.parent_id.is_(None) if self.parent is None else jobs.c.parent_id == self.parent
+        ]
+        if self.state and with_state:
+            found.append(jobs.c.state.in_(self.state))
+        if self.kind:
+            found.append(jobs.c.kind.in_(self.kind))
+        if self.site is not None:
+            found.append(jobs.c.site == self.site)
+        if self.failure is not None:
+            found.append(jobs.c.failure_kind == self.failure)
+        if self.q:
+            found.append(_contains(self.q, jobs.c.title, jobs.c.url))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFilter:
+    q: str | None = None
+    state: str | None = None
+    site: str | None = None
+    uploader: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.q:
+            found.append(_contains(self.q, videos.c.title, videos.c.uploader, videos.c.url))
+        for column, value in ((videos.c.state, self.state), (videos.c.site, self.site)):
+            if value is not None:
+                found.append(column == value)
+        if self.uploader is not None:
+            found.append(videos.c.uploader == self.uploader)
+        return found
+
+
+def _contains(text: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+    needle = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return or_(*(func.lower(column).like(f"%{needle}%", escape="\\") for column in columns))
+
+
+#: Sort names and what they stand for; rows without a value come as if they had the smallest one.
+JOB_ORDERS: dict[str, ColumnElement[Any]] = {
+    "submitted_at": jobs.c.submitted_at,
+    "finished_at": func.coalesce(jobs.c.finished_at, literal(_EPOCH, UtcDateTime)),
+    "title": func.coalesce(jobs.c.title, literal("", String)),
+    "size": func.coalesce(jobs.c.size_bytes, literal(-1)),
+    "position": func.coalesce(jobs.c.position, literal(0)),
+}
+VIDEO_ORDERS: dict[str, ColumnElement[Any]] = {
+    "added_at": videos.c.added_at,
+    "title": func.coalesce(videos.c.title, literal("", String)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A sort name such as `-submitted_at`, and where the last page ended."""
+
+    name: str
+    key: ColumnElement[Any]
+    tiebreak: ColumnElement[str]
+    descending: bool
+
+    @classmethod
+    def parse(cls, sort: str, known: dict[str, ColumnElement[Any]], tiebreak: ColumnElement[str]) -> Order:
+        name = sort.removeprefix("-")
+        if name not in known:
+            names = ", ".join(f"{each}, -{each}" for each in known)
+            raise InvalidInput(
+                f"Lists cannot be sorted by {sort[:40]!r}.", remedy=f"Use one of: {names}.", field="sort"
+            )
+        return cls(name=sort, key=known[name], tiebreak=tiebreak, descending=sort.startswith("-"))
+
+    def apply(self, query: Select[Any], cursor: str | None, limit: int) -> Select[Any]:
+        """Adds the order's key as the column `_key`; one row more than `limit`, to know whether a page follows."""
+        query = query.add_columns(self.key.label("_key"))
+        if cursor is not None:
+            key, identifier = self._decode(cursor)
+            after = self.key < key if self.descending else self.key > key
+            same = self.tiebreak < identifier if self.descending else self.tiebreak > identifier
+            query = query.where(or_(after, and_(self.key == key, same)))
+        if self.descending:
+            query = query.order_by(self.key.desc(), self.tiebreak.desc())
+        else:
+            query = query.order_by(self.key, self.tiebreak)
+        return query.limit(limit + 1)
+
+    def encode(self, key: object, identifier: str) -> str:
+        plain = key.astimezone(UTC).isoformat() if isinstance(key, datetime) else key
+        return base64.urlsafe_b64encode(json.dumps([self.name, plain, identifier]).encode()).decode().rstrip("=")
+
+    def _decode(self, cursor: str) -> tuple[ColumnElement[Any], str]:
+        try:
+            name, key, identifier = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            if name != self.name or not isinstance(identifier, str):
+                raise ValueError(name)
+            value = datetime.fromisoformat(key) if self.name.endswith("_at") else key
+        except (ValueError, TypeError, binascii.Error) as error:
+            raise InvalidInput(
+                "The cursor does not belong to this list.",
+                remedy="Take next_cursor from the page before, with the same sort; leave it out for the first page.",
+                field="cursor",
+            ) from error
+        return literal(value, self.key.type), identifier

@@ -1,0 +1,87 @@
+"""Rows as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from reelin.contracts.jobs import Kind, State
+from reelin.contracts.options import Options
+from reelin.contracts.work import JobRequest
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    id: str
+    kind: Kind
+    state: State
+    url: str | None
+    title: str | None
+    site: str | None
+    parent_id: str | None
+    position: int | None
+    owner: str
+    preset: str
+    options: dict[str, Any]
+    priority: int
+    force: bool
+    run: int
+    attempt: int
+    submitted_at: datetime
+    dispatched_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    next_attempt_at: datetime | None
+    cancel_requested: bool
+    keep_partial: bool
+    failure_kind: str | None
+    failure: dict[str, Any] | None
+    result: dict[str, Any] | None
+    size_bytes: int | None
+    version: int
+
+    def request(self) -> JobRequest:
+        """What its workflow is started with."""
+        return JobRequest(
+            job_id=self.id,
+            run=self.run,
+            kind=self.kind,
+            url=self.url or "",
+            site=self.site or "",
+            owner=self.owner,
+            preset=self.preset,
+            options=Options.model_validate(self.options),
+            priority=self.priority,
+            force=self.force,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    id: str
+    video_id: str
+    job_id: str
+    role: str
+    path: str
+    size_bytes: int
+    sha256: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    id: str
+    owner: str
+    url: str
+    title: str | None
+    uploader: str | None
+    duration_seconds: float | None
+    uploaded_on: date | None
+    site: str
+    extractor: str | None
+    extractor_id: str | None
+    thumbnail_url: str | None
+    state: str
+    added_at: datetime
+    files: tuple[FileRecord, ...] = ()

@@ -1,0 +1,184 @@
+"""What was downloaded: videos, their files, and the transaction in which a download becomes part of the library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reelin.contracts.jobs import ResultFile
+from reelin.contracts.media import Metadata, Role
+from reelin.contracts.model import Message
+from reelin.contracts.urls import canonical_url, site_of
+from reelin.errors import NotFound
+from reelin.library.database import Database
+from reelin.library.jobs import change, completed_values, now
+from reelin.library.pages import VIDEO_ORDERS, Order, Page, VideoFilter
+from reelin.library.records import FileRecord, VideoRecord
+from reelin.library.tables import files, videos
+
+
+class PublishedFile(Message):
+    """A file that stands in the media folder. `path` is relative to it."""
+
+    path: str
+    role: Role
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a download adds to the library."""
+
+    job_id: str
+    run: int
+    owner: str
+    url: str
+    metadata: Metadata
+    files: tuple[PublishedFile, ...]
+
+
+class VideoStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def publish(self, publication: Publication) -> dict[str, Any] | None:
+        """Writes video, files and the job's outcome in one transaction, and returns the job's result.
+
+        None, and nothing is written, where the job is final already, was forgotten, or has a newer run.
+        """
+        video_id = video_id_for(publication.owner, publication.url, publication.metadata)
+        async with self._database.writing() as connection:
+            result = _result(video_id, publication)
+            size = sum(file.size_bytes for file in publication.files)
+            values = completed_values(title=publication.metadata.title, result=result, size_bytes=size)
+            if not await change(connection, publication.job_id, publication.run, **values):
+                return None
+            await _store_video(connection, video_id, publication)
+            await _store_files(connection, video_id, publication)
+            return result
+
+    async def owner_of_path(self, path: str) -> str | None:
+        """The id of the job whose file stands at `path`, relative to the media folder."""
+        async with self._database.reading() as connection:
+            return (await connection.execute(select(files.c.job_id).where(files.c.path == path))).scalar_one_or_none()
+
+    async def files_of_job(self, job_id: str) -> tuple[FileRecord, ...]:
+        async with self._database.reading() as connection:
+            rows = await connection.execute(select(files).where(files.c.job_id == job_id).order_by(files.c.id))
+            return tuple(FileRecord(**row._mapping) for row in rows)
+
+    async def get(self, video_id: str) -> VideoRecord:
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(videos).where(videos.c.id == video_id))).one_or_none()
+            if row is None:
+                raise NotFound("video", video_id)
+            return (await _with_files(connection, [row]))[0]
+
+    async def file(self, video_id: str, file_id: str) -> FileRecord:
+        query = select(files).where(files.c.id == file_id, files.c.video_id == video_id)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                raise NotFound("file", file_id)
+            return FileRecord(**row._mapping)
+
+    async def page(self, wanted: VideoFilter, *, sort: str, limit: int, cursor: str | None) -> Page[VideoRecord]:
+        order = Order.parse(sort, VIDEO_ORDERS, videos.c.id)
+        query = order.apply(select(videos).where(*wanted.conditions()), cursor, limit)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+            shown = rows[:limit]
+            items = tuple(await _with_files(connection, shown))
+        more = order.encode(shown[-1]._mapping["_key"], shown[-1].id) if len(rows) > limit else None
+        return Page(items, more)
+
+
+def video_id_for(owner: str, url: str, metadata: Metadata) -> str:
+    """One video, one id: by the site's own id where the extractor knows one, else by URL.
+
+    The generic extractor's ids are file names, which many videos share.
+    """
+    generic = metadata.extractor.lower() == "generic"
+    identity = ["url", canonical_url(url)] if generic else [metadata.extractor, metadata.extractor_id]
+    return "v-" + _digest([owner, *identity])
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:24]
+
+
+def _file_id(job_id: str, file: PublishedFile) -> str:
+    return "f-" + _digest([job_id, file.path])
+
+
+def _result(video_id: str, publication: Publication) -> dict[str, Any]:
+    listed = [
+        ResultFile(
+            id=_file_id(publication.job_id, file),
+            path=file.path,
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+            url=f"/api/videos/{video_id}/files/{_file_id(publication.job_id, file)}",
+        ).model_dump()
+        for file in publication.files
+    ]
+    return {"video_id": video_id, "skipped": False, "files": listed}
+
+
+async def _store_video(connection: AsyncConnection, video_id: str, publication: Publication) -> None:
+    described = publication.metadata
+    values = {
+        "title": described.title,
+        "uploader": described.uploader,
+        "duration_seconds": described.duration_seconds,
+        "uploaded_on": described.uploaded_on,
+        "extractor": described.extractor,
+        "extractor_id": described.extractor_id,
+        "thumbnail_url": described.thumbnail_url,
+        "state": "downloaded",
+    }
+    known = await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
+    if known.rowcount == 0:
+        url = publication.url
+        values |= {"id": video_id, "owner": publication.owner, "url": url, "site": site_of(url), "added_at": now()}
+        await connection.execute(insert(videos).values(**values))
+
+
+async def _store_files(connection: AsyncConnection, video_id: str, publication: Publication) -> None:
+    """A job that ran again replaces its files."""
+    await connection.execute(delete(files).where(files.c.job_id == publication.job_id))
+    moment = now()
+    rows = [
+        {
+            "id": _file_id(publication.job_id, file),
+            "video_id": video_id,
+            "job_id": publication.job_id,
+            "role": file.role,
+            "path": file.path,
+            "size_bytes": file.size_bytes,
+            "sha256": file.sha256,
+            "published_at": moment,
+        }
+        for file in publication.files
+    ]
+    await connection.execute(insert(files), rows)
+
+
+async def _with_files(connection: AsyncConnection, rows: Any) -> list[VideoRecord]:
+    wanted = [row.id for row in rows]
+    found: dict[str, list[FileRecord]] = {identifier: [] for identifier in wanted}
+    query = select(files).where(files.c.video_id.in_(wanted)).order_by(files.c.published_at, files.c.id)
+    for row in await connection.execute(query):
+        found[row.video_id].append(FileRecord(**row._mapping))
+    return [_video(row, tuple(found[row.id])) for row in rows]
+
+
+def _video(row: Row[Any], listed: tuple[FileRecord, ...]) -> VideoRecord:
+    values = {name: value for name, value in row._mapping.items() if name != "_key"}
+    return VideoRecord(**values, files=listed)
