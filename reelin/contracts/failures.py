@@ -71,8 +71,7 @@ REMEDIES: dict[FailureKind, str] = {
     FailureKind.PRIVATE: "Ask the owner for access, then submit again with options.cookies of that account.",
     FailureKind.MEMBERS_ONLY: "Submit again with options.cookies of an account that is a member.",
     FailureKind.AGE_RESTRICTED: "Submit again with options.cookies of an account that has proved its age.",
-    FailureKind.GEO_BLOCKED: "The site serves this video in other countries only; "
-    "run Reelin where it is available.",
+    FailureKind.GEO_BLOCKED: "The site serves this video in other countries only; run Reelin where it is available.",
     FailureKind.DRM: "Reelin does not break copy protection. Look for the video on another site.",
     FailureKind.FORMAT_UNAVAILABLE: "Submit again with preset=best, or look at the formats with `reelin info URL`.",
     FailureKind.TOO_LARGE: "Raise options.max_bytes or choose a smaller preset.",

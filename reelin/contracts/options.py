@@ -88,14 +88,14 @@ def check_items(items: str) -> str:
 
 
 class Subtitles(Request):
-    languages: Annotated[list[Annotated[str, Field(pattern=_LANGUAGE)]], Field(min_length=1, max_length=50)]
+    languages: Annotated[tuple[Annotated[str, Field(pattern=_LANGUAGE)], ...], Field(min_length=1, max_length=50)]
     automatic: bool = False
     embed: bool = False
 
 
 class SponsorBlock(Request):
-    mark: Annotated[list[SPONSORBLOCK_CATEGORIES], Field(max_length=9)] = []
-    remove: Annotated[list[SPONSORBLOCK_CATEGORIES], Field(max_length=9)] = []
+    mark: Annotated[tuple[SPONSORBLOCK_CATEGORIES, ...], Field(max_length=9)] = ()
+    remove: Annotated[tuple[SPONSORBLOCK_CATEGORIES, ...], Field(max_length=9)] = ()
 
 
 class Section(Request):
@@ -122,7 +122,7 @@ class Options(Request):
     embed_metadata: bool = False
     embed_chapters: bool = False
     sponsorblock: SponsorBlock | None = None
-    sections: Annotated[list[Section], Field(max_length=50)] = []
+    sections: Annotated[tuple[Section, ...], Field(max_length=50)] = ()
     max_bytes: int | None = Field(None, gt=0)
     rate_limit_bytes_per_second: int | None = Field(None, ge=1024)
     concurrent_fragments: int = Field(4, ge=1, le=16)

@@ -1,0 +1,162 @@
+"""The loop that download and info share: try, decide, wait, try again; then record how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from reelin.contracts.failures import REMEDIES, Failure, FailureKind
+    from reelin.contracts.jobs import State
+    from reelin.contracts.work import (
+        RECORD_CANCELLED,
+        RECORD_FAILED,
+        RECORD_WAITING,
+        WORKFLOW_QUEUE,
+        Attempt,
+        FailedRecord,
+        FailureReport,
+        FetchResult,
+        JobOutcome,
+        JobRequest,
+        WaitingRecord,
+    )
+    from reelin.workflows.policy import next_wait, policy_for, retryable
+
+#: A lost worker, a restarted server, a database that is locked: as often as it takes, without using an attempt.
+LOST_WORKER = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=10)
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The activity that does the job, and where it runs."""
+
+    activity: str
+    task_queue: str
+    summary: str
+
+
+@dataclass
+class _Tally:
+    """How often, and since when, each kind of failure has occurred in this run."""
+
+    counts: dict[FailureKind, int] = field(default_factory=dict)
+    first: dict[FailureKind, datetime] = field(default_factory=dict)
+
+    def add(self, kind: FailureKind, moment: datetime) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.first.setdefault(kind, moment)
+
+
+async def run_to_outcome(job: JobRequest, work: Work) -> JobOutcome:
+    """Runs `work` until it is done, given up or cancelled; returns the outcome that was recorded."""
+    try:
+        return await _attempt_until_final(job, work)
+    except BaseException as error:
+        if not (is_cancelled_exception(error) or (isinstance(error, ActivityError) and _cancel_requested())):
+            raise
+        await _record(RECORD_CANCELLED, job, "Record: cancelled")
+        raise CancelledError("The job was cancelled") from None
+
+
+async def _attempt_until_final(job: JobRequest, work: Work) -> JobOutcome:
+    tally = _Tally()
+    number, fresh = 1, False
+    while True:
+        try:
+            return _outcome(await _try_once(work, Attempt(job=job, number=number, fresh=fresh)))
+        except ActivityError as error:
+            report = _failure_of(error)
+        tally.add(report.kind, workflow.now())
+        wait = _wait_after(report, tally)
+        failure = _describe(report, number, will_retry=wait is not None)
+        if wait is None:
+            await _record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
+            return JobOutcome(state=State.FAILED, failure=failure)
+        await _wait_for_next(job, failure, number, wait)
+        number, fresh = number + 1, policy_for(report.kind).fresh
+
+
+async def _try_once(work: Work, attempt: Attempt) -> FetchResult:
+    workflow.set_current_details(f"**{work.summary}**, attempt {attempt.number}")
+    result: FetchResult = await workflow.execute_activity(
+        work.activity,
+        attempt,
+        result_type=FetchResult,
+        task_queue=work.task_queue,
+        start_to_close_timeout=timedelta(days=30),
+        heartbeat_timeout=timedelta(seconds=6),
+        retry_policy=LOST_WORKER,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=f"{work.summary} (attempt {attempt.number})",
+    )
+    return result
+
+
+def _failure_of(error: ActivityError) -> FailureReport:
+    """The failure that the activity reported. Cancellation passes through; anything else is a fault of our own."""
+    cause = error.cause
+    if isinstance(cause, CancelledError) or _cancel_requested():
+        raise error
+    if isinstance(cause, ApplicationError) and cause.details:
+        return FailureReport.model_validate(cause.details[0])
+    return FailureReport(kind=FailureKind.INTERNAL, message="The activity ended without a report.")
+
+
+def _cancel_requested() -> bool:
+    """Whether someone cancelled the workflow. The activity may have ended in another way at the same moment, or its
+    worker was lost: waiting for it has swallowed the request, but the task remembers."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _wait_after(report: FailureReport, tally: _Tally) -> timedelta | None:
+    asked = report.retry_after_seconds
+    return next_wait(
+        policy_for(report.kind),
+        occurrences=tally.counts[report.kind],
+        since_first=workflow.now() - tally.first[report.kind],
+        retry_after=None if asked is None else timedelta(seconds=asked),
+        random=workflow.random(),
+    )
+
+
+def _describe(report: FailureReport, number: int, *, will_retry: bool) -> Failure:
+    return Failure(
+        kind=report.kind,
+        message=report.message,
+        remedy=REMEDIES[report.kind],
+        retryable=will_retry or retryable(report.kind),
+        attempts=number,
+    )
+
+
+async def _wait_for_next(job: JobRequest, failure: Failure, number: int, wait: timedelta) -> None:
+    until = workflow.now() + wait
+    record = WaitingRecord(job=job, failure=failure, attempt=number, next_attempt_at=until)
+    await _record(RECORD_WAITING, record, f"Record: waiting after {failure.kind}")
+    workflow.set_current_details(f"**Waiting** until {until:%Y-%m-%d %H:%M:%S} UTC after {failure.kind}")
+    await workflow.sleep(max(until - workflow.now(), timedelta(0)), summary=f"Until the next attempt ({failure.kind})")
+
+
+async def _record(activity: str, record: WaitingRecord | FailedRecord | JobRequest, summary: str) -> None:
+    await workflow.execute_activity(
+        activity,
+        record,
+        task_queue=WORKFLOW_QUEUE,
+        start_to_close_timeout=timedelta(seconds=60),
+        retry_policy=LOST_WORKER,
+        summary=summary,
+    )
+
+
+def _outcome(result: FetchResult) -> JobOutcome:
+    workflow.set_current_details(f"**{result.state.capitalize()}**")
+    return JobOutcome(state=result.state, title=result.title)

@@ -1,0 +1,64 @@
+"""A real Temporal server that skips time, so that a day of waiting takes a moment."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from reelin.contracts.jobs import Kind
+from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE, JobOutcome
+from reelin.embedded.server import DYNAMIC_CONFIG, find_temporal
+from reelin.workflows import WORKFLOWS, DownloadWorkflow, InfoWorkflow
+from tests.workflows.script import Cast, Script, job
+
+
+class Stage:
+    """Runs the real workflows against scripted activities."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._cast = Cast()
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[Stage]:
+        async with contextlib.AsyncExitStack() as stack:
+            for queue in TASK_QUEUES:
+                workflows = WORKFLOWS if queue == WORKFLOW_QUEUE else ()
+                worker = Worker(
+                    self.client,
+                    task_queue=queue,
+                    workflows=workflows,
+                    activities=self._cast.activities(),
+                )
+                await stack.enter_async_context(worker)
+            yield self
+
+    async def start(self, script: Script, kind: Kind = Kind.VIDEO) -> WorkflowHandle[Any, JobOutcome]:
+        identifier = f"{kind}-{uuid.uuid4().hex}"
+        self._cast.scripts[identifier] = script
+        run = InfoWorkflow.run if kind is Kind.INFO else DownloadWorkflow.run
+        return await self.client.start_workflow(run, job(identifier, kind), id=identifier, task_queue=WORKFLOW_QUEUE)
+
+    async def run(self, script: Script, kind: Kind = Kind.VIDEO) -> JobOutcome:
+        return await (await self.start(script, kind)).result()
+
+
+@pytest.fixture(scope="session")
+async def stage() -> AsyncIterator[Stage]:
+    config = {**DYNAMIC_CONFIG, "frontend.WorkflowTimeSkippingEnabled": "true"}
+    flags = [word for key, value in config.items() for word in ("--dynamic-config-value", f"{key}={value}")]
+    environment = await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=str(find_temporal()),
+        dev_server_extra_args=flags,
+        data_converter=pydantic_data_converter,
+    )
+    async with environment, Stage(environment.client).open() as opened:
+        yield opened

@@ -1,0 +1,90 @@
+"""Records the histories that test_replay.py replays: `python -m tests.workflows.record`.
+
+Run it for a new workflow or a new path through one, and commit the new files. Never record an old file anew to make
+the replay pass: that file stands for a workflow that runs at somebody's home while they update.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import Kind
+from reelin.embedded.ports import choose_port
+from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
+from tests.workflows.conftest import Stage
+from tests.workflows.script import DONE, Script, failing
+
+HISTORIES = Path(__file__).parent / "histories"
+
+SCENES: dict[str, tuple[Kind, Script]] = {
+    "download-completed": (Kind.VIDEO, Script([DONE])),
+    "download-retried": (Kind.VIDEO, Script([failing(FailureKind.NETWORK), failing(FailureKind.PROCESSING), DONE])),
+    "download-failed": (Kind.VIDEO, Script([failing(FailureKind.NOT_FOUND)])),
+    "download-conflict": (Kind.VIDEO, Script([failing(FailureKind.RESUME_CONFLICT), DONE])),
+    "download-cancelled": (Kind.VIDEO, Script(["hang"])),
+    "download-cancelled-waiting": (Kind.VIDEO, Script([failing(FailureKind.DISK_FULL)])),
+    "info-completed": (Kind.INFO, Script([DONE])),
+    "info-failed": (Kind.INFO, Script([failing(FailureKind.UNSUPPORTED_URL)])),
+}
+
+
+async def play(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
+    """Runs a scene to its end; those that are named so are cancelled in the middle."""
+    kind, script = SCENES[name]
+    handle = await stage.start(script, kind)
+    if "cancelled" in name:
+        while not (script.waits if name.endswith("waiting") else script.attempts):
+            await asyncio.sleep(0.02)
+        await handle.cancel()
+    try:
+        await handle.result()
+    except WorkflowFailureError:
+        if "cancelled" not in name:
+            raise
+    return handle
+
+
+def scrubbed(history: str) -> str:
+    """Without what tells of the machine that it was recorded on, and that no replay looks at."""
+
+    def clean(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: clean(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [clean(each) for each in value]
+        if key == "stackTrace":
+            return ""
+        return re.sub(r"\d+@[\w.-]+", "recorder", value) if isinstance(value, str) else value
+
+    return json.dumps(clean(json.loads(history)), indent=1)
+
+
+async def record() -> None:
+    with TemporaryDirectory() as folder:
+        server = TemporalServer(ServerPlan(find_temporal(), Path(folder), choose_port(0), choose_port(0)))
+        client = await server.start()
+        try:
+            async with Stage(client).open() as stage:
+                for name in SCENES:
+                    path = HISTORIES / f"{name}.json"
+                    if path.exists():
+                        sys.stderr.write(f"kept      {path.name}\n")
+                        continue
+                    handle = await play(stage, name)
+                    path.write_text(scrubbed((await handle.fetch_history()).to_json()) + "\n", encoding="utf-8")
+                    sys.stderr.write(f"recorded  {path.name}\n")
+        finally:
+            await server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(record())

@@ -1,0 +1,103 @@
+"""Same-named activities that follow a script: the seam at which workflow tests fake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import Kind, State
+from reelin.contracts.options import Options
+from reelin.contracts.work import (
+    FETCH,
+    PROBE,
+    RECORD_CANCELLED,
+    RECORD_FAILED,
+    RECORD_WAITING,
+    Attempt,
+    FailedRecord,
+    FailureReport,
+    FetchResult,
+    JobRequest,
+    WaitingRecord,
+)
+
+DONE = FetchResult(state=State.COMPLETED, title="A film", result={"files": []})
+
+
+@dataclass
+class Script:
+    """What each attempt does: a FailureReport is raised, a FetchResult returned, "hang" waits for a cancel.
+
+    After the end of `steps` the last one is repeated.
+    """
+
+    steps: Sequence[FailureReport | FetchResult | str]
+    attempts: list[Attempt] = field(default_factory=list)
+    waits: list[WaitingRecord] = field(default_factory=list)
+    failed: list[FailedRecord] = field(default_factory=list)
+    cancelled: list[JobRequest] = field(default_factory=list)
+
+    async def act(self, attempt: Attempt) -> FetchResult:
+        self.attempts.append(attempt)
+        step = self.steps[min(len(self.attempts), len(self.steps)) - 1]
+        if isinstance(step, FailureReport):
+            raise ApplicationError(
+                step.message, step, type=step.kind, non_retryable=True, category=ApplicationErrorCategory.BENIGN
+            )
+        while isinstance(step, str):
+            activity.heartbeat({"phase": "downloading", "percent": 41.7})
+            await asyncio.sleep(0.05)
+        return step
+
+
+class Cast:
+    """The activities of all scripts that are on stage, found by job id."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+
+    def activities(self) -> list[Callable[..., Any]]:
+        @activity.defn(name=FETCH)
+        async def fetch(attempt: Attempt) -> FetchResult:
+            return await self.scripts[attempt.job.job_id].act(attempt)
+
+        @activity.defn(name=PROBE)
+        async def probe(attempt: Attempt) -> FetchResult:
+            return await self.scripts[attempt.job.job_id].act(attempt)
+
+        @activity.defn(name=RECORD_WAITING)
+        async def waiting(record: WaitingRecord) -> None:
+            self.scripts[record.job.job_id].waits.append(record)
+
+        @activity.defn(name=RECORD_FAILED)
+        async def failed(record: FailedRecord) -> None:
+            self.scripts[record.job.job_id].failed.append(record)
+
+        @activity.defn(name=RECORD_CANCELLED)
+        async def cancelled(job: JobRequest) -> None:
+            self.scripts[job.job_id].cancelled.append(job)
+
+        return [fetch, probe, waiting, failed, cancelled]
+
+
+def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:
+    return JobRequest(
+        job_id=job_id,
+        run=1,
+        kind=kind,
+        url="https://example.org/film",
+        site="example.org",
+        owner="local",
+        preset="best",
+        options=Options(),
+    )
+
+
+def failing(kind: FailureKind, retry_after_seconds: float | None = None) -> FailureReport:
+    return FailureReport(kind=kind, message="It went wrong.", retry_after_seconds=retry_after_seconds)
