@@ -1,0 +1,1 @@
+"""Reelin on one machine: its own Temporal server, and everything in one process."""

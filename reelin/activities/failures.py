@@ -1,0 +1,48 @@
+"""From what went wrong to what the workflow decides on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+import structlog
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.work import FailureReport, JobRequest
+from reelin.errors import MediaFailure
+
+log = structlog.get_logger(__name__)
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextlib.contextmanager
+def reporting_failures(job: JobRequest) -> Iterator[None]:
+    """Turns whatever goes wrong inside into an ApplicationError that carries a FailureReport, never a traceback.
+
+    It is not for the library's calls: a database that does not answer is retried by Temporal, as a lost worker is.
+    """
+    try:
+        yield
+    except MediaFailure as error:
+        log.info("attempt failed", job_id=job.job_id, site=job.site, kind=error.kind, message=error.message)
+        if error.kind == FailureKind.INTERNAL:
+            log.error("fault of our own", job_id=job.job_id, detail=error.detail)
+        raise _application_error(FailureKind(error.kind), error.message, error.retry_after_seconds) from None
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise _application_error(FailureKind.DISK_FULL, "There is no space left on the disk.") from None
+        log.exception("the file system refused", job_id=job.job_id)
+        raise _application_error(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.") from None
+    except Exception:
+        log.exception("fault of our own", job_id=job.job_id)
+        raise _application_error(FailureKind.INTERNAL, "Something went wrong inside Reelin.") from None
+
+
+def _application_error(kind: FailureKind, message: str, retry_after_seconds: float | None = None) -> ApplicationError:
+    """Not retried by Temporal: the workflow owns what happens next. What a site did wrong is not ours to log."""
+    report = FailureReport(kind=kind, message=message, retry_after_seconds=retry_after_seconds)
+    ours = kind is FailureKind.INTERNAL
+    category = ApplicationErrorCategory.UNSPECIFIED if ours else ApplicationErrorCategory.BENIGN
+    return ApplicationError(message, report, type=kind, non_retryable=True, category=category)

@@ -1,0 +1,121 @@
+"""Moves finished files into the media folder, so that a crash at any moment neither loses nor doubles one.
+
+First a plan is written down (which scratch file goes where), then the files are moved, then the library is told.
+Running it again reads the plan and does what is left of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from reelin.activities.naming import published_stem, relative_path
+from reelin.contracts.media import Downloaded, ScratchFile
+from reelin.contracts.model import Message
+from reelin.contracts.options import DEFAULT_FILENAME
+from reelin.contracts.work import JobRequest
+from reelin.library import PublishedFile
+
+PLAN = "publish.json"
+
+
+class Move(Message):
+    file: ScratchFile
+    path: str  #: Where it goes, relative to the media folder.
+
+
+class Plan(Message):
+    """`obsolete` are the paths of the job's earlier files that this run does not write again."""
+
+    downloaded: Downloaded
+    moves: tuple[Move, ...]
+    obsolete: tuple[str, ...] = ()
+
+    def published(self) -> tuple[PublishedFile, ...]:
+        return tuple(
+            PublishedFile(path=move.path, role=move.file.role, size_bytes=move.file.size_bytes, sha256=move.file.sha256)
+            for move in self.moves
+        )
+
+
+def read_plan(scratch: Path) -> Plan | None:
+    path = scratch / PLAN
+    return Plan.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: frozenset[str]) -> Plan:
+    """Chooses free names. `own` are the paths of this job's earlier files: those it may replace."""
+    template = job.options.filename or DEFAULT_FILENAME
+    stem = published_stem(downloaded.metadata, template, preset=job.preset, index=None)
+    chosen: list[Move] = []
+
+    def taken(path: str) -> bool:
+        return path not in own and ((media_dir / path).exists() or any(move.path == path for move in chosen))
+
+    for file in downloaded.files:
+        chosen.append(Move(file=file, path=relative_path(job.options.folder, stem, file.suffix, taken)))
+    obsolete = own - {move.path for move in chosen}
+    return Plan(downloaded=downloaded, moves=tuple(chosen), obsolete=tuple(sorted(obsolete)))
+
+
+def write_plan(plan: Plan, scratch: Path) -> None:
+    draft = scratch / f"{PLAN}.new"
+    with draft.open("w", encoding="utf-8") as stream:
+        stream.write(plan.model_dump_json())
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(scratch / PLAN)
+
+
+def carry_out(plan: Plan, scratch: Path, media_dir: Path, own: frozenset[str]) -> None:
+    """Moves what has not been moved yet. Raises FileExistsError if somebody took a name meanwhile: plan again."""
+    for move in plan.moves:
+        source, target = scratch / move.file.name, media_dir / move.path
+        _refuse_outside(target, media_dir)
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _move(source, target, replace=move.path in own)
+            _sync_folder(target.parent)
+        elif not target.exists():
+            raise FileNotFoundError(f"{move.path} is neither in the scratch folder nor in the media folder")
+
+
+def drop_obsolete(plan: Plan, media_dir: Path) -> None:
+    for path in plan.obsolete:
+        (media_dir / path).unlink(missing_ok=True)
+
+
+def forget_plan(scratch: Path) -> None:
+    (scratch / PLAN).unlink(missing_ok=True)
+
+
+def _refuse_outside(target: Path, media_dir: Path) -> None:
+    """The names were made safe; a symbolic link in the media folder could still lead out of it."""
+    if not target.parent.resolve().is_relative_to(media_dir.resolve()):
+        raise PermissionError("The folder leads out of the media folder")
+
+
+def _move(source: Path, target: Path, *, replace: bool) -> None:
+    if replace:
+        source.replace(target)
+        return
+    try:
+        os.link(source, target)  # unlike a rename, a link never overwrites what another download put there
+    except FileExistsError:
+        if not source.samefile(target):
+            raise
+    except OSError:
+        if target.exists():
+            raise FileExistsError(str(target)) from None
+        shutil.move(source, target)  # a file system without hard links
+        return
+    source.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

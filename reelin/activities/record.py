@@ -1,0 +1,55 @@
+"""Writes down how a job stands, when the workflow has decided it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+
+from reelin.activities.scratch import Scratch
+from reelin.contracts.progress import JobTouched
+from reelin.contracts.work import (
+    RECORD_CANCELLED,
+    RECORD_FAILED,
+    RECORD_WAITING,
+    FailedRecord,
+    JobRequest,
+    WaitingRecord,
+)
+from reelin.library import Library
+from reelin.progress import ProgressBus
+
+
+class RecordActivities:
+    def __init__(self, *, library: Library, bus: ProgressBus, scratch: Scratch) -> None:
+        self._library = library
+        self._bus = bus
+        self._scratch = scratch
+
+    @activity.defn(name=RECORD_WAITING)
+    async def record_waiting(self, record: WaitingRecord) -> None:
+        await self._library.jobs.wait(
+            record.job.job_id,
+            record.job.run,
+            failure=record.failure,
+            attempt=record.attempt,
+            until=record.next_attempt_at,
+        )
+        self._touched(record.job)
+
+    @activity.defn(name=RECORD_FAILED)
+    async def record_failed(self, record: FailedRecord) -> None:
+        """The partial files stay: a retry goes on from them."""
+        await self._library.jobs.fail(record.job.job_id, record.job.run, failure=record.failure)
+        self._touched(record.job)
+
+    @activity.defn(name=RECORD_CANCELLED)
+    async def record_cancelled(self, job: JobRequest) -> None:
+        row = await self._library.jobs.find(job.job_id)
+        if row is None or (row.run == job.run and not row.keep_partial and row.state != "completed"):
+            await asyncio.to_thread(self._scratch.drop, job.job_id)
+        await self._library.jobs.cancel(job.job_id, job.run)
+        self._touched(job)
+
+    def _touched(self, job: JobRequest) -> None:
+        self._bus.publish(JobTouched(job_id=job.job_id))

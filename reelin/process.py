@@ -1,0 +1,63 @@
+"""What every long-running program of Reelin does: run a loop, stop on a signal, keep its background tasks alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+
+log = structlog.get_logger(__name__)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a program on a fast event loop."""
+    uvloop.run(main)
+
+
+@contextlib.asynccontextmanager
+async def stop_signal() -> AsyncIterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets. A second one ends the process at once: nothing is lost by it."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopped.is_set():
+            os._exit(130)
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def in_background(*jobs: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Runs each of `jobs` while the block runs; one that fails is logged and started again."""
+    tasks = [asyncio.create_task(_keep_running(job)) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_running(job: Callable[[], Awaitable[None]]) -> None:
+    name = getattr(job, "__qualname__", repr(job))
+    while True:
+        try:
+            await job()
+            return
+        except Exception:  # the dispatcher must outlive a locked database, whatever the driver calls it
+            log.exception("a background task failed; starting it again", task=name)
+            await asyncio.sleep(1)

@@ -1,0 +1,110 @@
+"""One process's workers: a Temporal worker for each task queue, on one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from reelin.activities import FetchActivity, ProbeActivity, RecordActivities, Scratch
+from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
+from reelin.engine.seam import Engine
+from reelin.errors import StartupError
+from reelin.library import Library
+from reelin.progress import ProgressBus
+from reelin.settings import Settings
+from reelin.workflows import WORKFLOWS
+
+log = structlog.get_logger(__name__)
+
+#: At most so long between two heartbeats; the server gives a worker up after three of them are missing.
+HEARTBEAT_INTERVAL = timedelta(seconds=2)
+METADATA_AT_ONCE = 4
+
+
+class Crew:
+    """`library`, `bus` and `engine` are open already; the crew closes none of them."""
+
+    def __init__(
+        self, settings: Settings, *, client: Client, library: Library, bus: ProgressBus, engine: Engine
+    ) -> None:
+        self._settings = settings
+        self._library = library
+        self._scratch = Scratch(settings.scratch_dir)
+        self._workers = self._build(client, bus, engine)
+
+    def _build(self, client: Client, bus: ProgressBus, engine: Engine) -> list[Worker]:
+        library, scratch = self._library, self._scratch
+        fetch = FetchActivity(
+            engine=engine, library=library, bus=bus, scratch=scratch, media_dir=self._settings.media_dir
+        )
+        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch)
+        record = RecordActivities(library=library, bus=bus, scratch=scratch)
+        return [
+            Worker(
+                client,
+                task_queue=WORKFLOW_QUEUE,
+                workflows=WORKFLOWS,
+                activities=[record.record_waiting, record.record_failed, record.record_cancelled],
+                workflow_runner=_sandbox(),
+                workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+                max_cached_workflows=1000,
+            ),
+            Worker(
+                client,
+                task_queue=DOWNLOAD_QUEUE,
+                activities=[fetch.fetch],
+                max_concurrent_activities=self._settings.max_downloads,
+                activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+                max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+                default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+            ),
+            Worker(
+                client,
+                task_queue=METADATA_QUEUE,
+                activities=[probe.probe],
+                max_concurrent_activities=METADATA_AT_ONCE,
+                max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+                default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+            ),
+        ]
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Works while the block runs. Leaving it, downloads stop where they are and keep their bytes; Temporal
+        hands them to the next worker."""
+        _make_folders(self._settings)
+        dropped = await self._scratch.sweep(self._library)
+        log.info("worker started", max_downloads=self._settings.max_downloads, scratch_folders_dropped=dropped)
+        async with contextlib.AsyncExitStack() as stack:
+            for worker in self._workers:
+                await stack.enter_async_context(worker)
+            yield
+            await asyncio.gather(*(worker.shutdown() for worker in self._workers))
+        log.info("worker stopped")
+
+
+def _sandbox() -> SandboxedWorkflowRunner:
+    """Workflow modules import contracts only; loading those anew for each run would cost more than the run."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules("reelin.contracts", "reelin.errors", "pydantic")
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def _make_folders(settings: Settings) -> None:
+    for folder in (settings.data_dir, settings.media_dir, settings.scratch_dir, settings.cookies_dir):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".reelin-write-test"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StartupError(
+                f"The folder {folder} cannot be written ({error.strerror}). "
+                "Give it to this user, or choose another with REELIN_DATA_DIR or REELIN_MEDIA_DIR."
+            ) from error

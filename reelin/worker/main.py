@@ -1,0 +1,50 @@
+"""`reelin worker`: workflows and activities, on a Temporal that runs elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from reelin.engine.pool import EnginePool
+from reelin.engine.seam import Engine
+from reelin.library import Library
+from reelin.logs import configure_logs
+from reelin.process import run, stop_signal
+from reelin.progress import MemoryBus
+from reelin.settings import Settings
+from reelin.temporal import connect, ensure_search_attributes
+from reelin.worker.crew import METADATA_AT_ONCE, Crew
+
+
+def run_worker(settings: Settings) -> None:
+    """Runs until SIGINT or SIGTERM. Raises StartupError."""
+    configure_logs(settings.log_level, settings.log_format)
+    run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(settings))
+        client = await connect()
+        await ensure_search_attributes(client)
+        library = Library(settings.database_url)
+        stack.push_async_callback(library.close)
+        await library.open()
+        crew = Crew(settings, client=client, library=library, bus=MemoryBus(), engine=engine)
+        async with stop_signal() as stopped, crew.working():
+            await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
+    """The real engine, warm. Raises StartupError where ffmpeg is missing."""
+    pool = EnginePool(
+        max_children=settings.max_downloads + METADATA_AT_ONCE,
+        stall_seconds=settings.stall_seconds,
+        cookies_dir=settings.cookies_dir,
+    )
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
