@@ -44,5 +44,5 @@ def configure_logs(level: str, style: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "uvicorn.access", "aiosqlite", "alembic", "sse_starlette"):
+    for chatty in ("httpx", "httpcore", "uvicorn", "aiosqlite", "alembic", "sse_starlette", "temporalio.worker"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from reelin.errors import StartupError
+from reelin.errors import StartupError, Unavailable
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _SQLITE_PRAGMAS = (
@@ -27,7 +28,10 @@ _SQLITE_PRAGMAS = (
 
 
 class Database:
-    """`reading()` and `writing()` give a connection in a transaction; an exception rolls it back."""
+    """`reading()` and `writing()` give a connection in a transaction; an exception rolls it back.
+
+    Both raise Unavailable where the database does not answer or stays locked.
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -65,13 +69,24 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        async with self._reader.connect() as connection:
-            yield connection
+        with _translated():
+            async with self._reader.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._writer.begin() as connection:
-            yield connection
+        with _translated():
+            async with self._writer.begin() as connection:
+                yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        raise Unavailable("The database", reason) from error
 
 
 def _own_transactions(engine: AsyncEngine, begin: str) -> None:

@@ -7,66 +7,30 @@ or late, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
-from reelin.contracts.options import Options
 from reelin.errors import Conflict, NotFound
 from reelin.library.database import Database
 from reelin.library.pages import JOB_ORDERS, JobFilter, Order, Page
 from reelin.library.records import JobRecord
+from reelin.library.rows import find, get, next_version, now, record
+from reelin.library.submissions import NewJob, Submissions, Submitted, restart
 from reelin.library.tables import jobs
 
 _FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A checked submission."""
-
-    id: str
-    kind: Kind
-    url: str
-    site: str
-    owner: str
-    preset: str
-    options: Options
-    priority: int = 3
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """`fresh` says whether this submission started a run; else the job was there already."""
-
-    job: JobRecord
-    fresh: bool
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def microseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1_000_000)
-
-
-def next_version(moment: datetime) -> ColumnElement[int]:
-    """Microseconds since the epoch, yet always greater than before, whatever the clock does."""
-    clock = microseconds(moment)
-    return case((jobs.c.version >= clock, jobs.c.version + 1), else_=clock)
-
-
 class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._submissions = Submissions(database)
 
     # What people do.
 
@@ -75,31 +39,26 @@ class JobStore:
 
         A job that failed or was cancelled is started again, one that is done only with `force`.
         """
-        async with self._database.writing() as connection:
-            found = await _find(connection, new.id)
-            if found is None:
-                await connection.execute(insert(jobs).values(**_first_row(new)))
-            elif found.state in UNFINISHED_STATES or (found.state is State.COMPLETED and not new.force):
-                return Submitted(found, fresh=False)
-            else:
-                await _restart(connection, found, new)
-            return Submitted(await _get(connection, new.id), fresh=True)
+        return await self._submissions.submit(new)
+
+    async def settle(self) -> None:
+        """Returns when every submission so far is stored or refused."""
+        await self._submissions.settle()
 
     async def retry(self, job_id: str) -> JobRecord:
         """Starts a failed or cancelled job again. Raises NotFound, Conflict."""
         async with self._database.writing() as connection:
-            job = await _get(connection, job_id)
+            job = await get(connection, job_id)
             if job.state in UNFINISHED_STATES:
                 raise Conflict(f"The job is {job.state}; there is nothing to retry yet.")
             if job.state is State.COMPLETED:
                 raise Conflict("The job is completed. To download it again, submit it with force=true.")
-            await _restart(connection, job)
-            return await _get(connection, job_id)
+            return await restart(connection, job)
 
     async def request_cancel(self, job_id: str, *, keep_partial: bool) -> JobRecord:
         """Notes that the job is to end; one that Temporal does not know yet ends here. Raises NotFound, Conflict."""
         async with self._database.writing() as connection:
-            job = await _get(connection, job_id)
+            job = await get(connection, job_id)
             if job.state in FINAL_STATES:
                 raise Conflict(f"The job is {job.state} already.")
             moment = now()
@@ -109,7 +68,7 @@ class JobStore:
             await connection.execute(
                 update(jobs).where(jobs.c.id == job_id).values(**values, version=next_version(moment))
             )
-            return await _get(connection, job_id)
+            return await get(connection, job_id)
 
     async def forget(self, job_id: str) -> None:
         """Deletes the row; published files stay. Raises NotFound."""
@@ -122,11 +81,11 @@ class JobStore:
 
     async def get(self, job_id: str) -> JobRecord:
         async with self._database.reading() as connection:
-            return await _get(connection, job_id)
+            return await get(connection, job_id)
 
     async def find(self, job_id: str) -> JobRecord | None:
         async with self._database.reading() as connection:
-            return await _find(connection, job_id)
+            return await find(connection, job_id)
 
     async def page(self, wanted: JobFilter, *, sort: str, limit: int, cursor: str | None) -> Page[JobRecord]:
         order = Order.parse(sort, JOB_ORDERS, jobs.c.id)
@@ -135,7 +94,7 @@ class JobStore:
             rows = (await connection.execute(query)).all()
         shown = rows[:limit]
         more = order.encode(shown[-1]._mapping["_key"], shown[-1].id) if len(rows) > limit else None
-        return Page(tuple(_record(row) for row in shown), more)
+        return Page(tuple(record(row) for row in shown), more)
 
     async def counts(self, wanted: JobFilter) -> dict[State, int]:
         """Jobs by state, for the filter without its states."""
@@ -210,7 +169,7 @@ class JobStore:
         returned unchanged.
         """
         async with self._database.writing() as connection:
-            job = await _find(connection, job_id)
+            job = await find(connection, job_id)
             if job is None or job.run != run or job.state in FINAL_STATES or job.cancel_requested:
                 return job
             moment = now()
@@ -224,10 +183,11 @@ class JobStore:
             await connection.execute(
                 update(jobs).where(jobs.c.id == job_id).values(**values, version=next_version(moment))
             )
-            return await _get(connection, job_id)
+            return await get(connection, job_id)
 
-    async def note_title(self, job_id: str, run: int, title: str) -> None:
-        await self._change(job_id, run, title=title)
+    async def note_video(self, job_id: str, run: int, title: str) -> None:
+        """The URL has been looked at, and it is a video."""
+        await self._change(job_id, run, title=title, kind=Kind.VIDEO)
 
     async def wait(self, job_id: str, run: int, *, failure: Failure, attempt: int, until: datetime) -> None:
         await self._change(
@@ -251,7 +211,7 @@ class JobStore:
 
     async def _list(self, query: Any) -> list[JobRecord]:
         async with self._database.reading() as connection:
-            return [_record(row) for row in (await connection.execute(query)).all()]
+            return [record(row) for row in (await connection.execute(query)).all()]
 
 
 async def change(connection: AsyncConnection, job_id: str, run: int, **values: Any) -> bool:
@@ -279,67 +239,3 @@ def completed_values(*, title: str, result: dict[str, Any], size_bytes: int | No
 
 def _failure_values(failure: Failure) -> dict[str, Any]:
     return {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
-
-
-def _first_row(new: NewJob) -> dict[str, Any]:
-    moment = now()
-    return {
-        "id": new.id,
-        "kind": new.kind,
-        "url": new.url,
-        "site": new.site,
-        "owner": new.owner,
-        "submitted_at": moment,
-        "version": microseconds(moment),
-        "run": 1,
-        **_fresh_run(new.preset, new.options, new.priority, force=new.force),
-    }
-
-
-def _fresh_run(preset: str, options: Options, priority: int, *, force: bool) -> dict[str, Any]:
-    return {
-        "state": State.QUEUED,
-        "attempt": 0,
-        "preset": preset,
-        "options": options.model_dump(mode="json", exclude_defaults=True),
-        "priority": priority,
-        "force": force,
-        "dispatched_at": None,
-        "started_at": None,
-        "finished_at": None,
-        "next_attempt_at": None,
-        "cancel_requested": False,
-        "keep_partial": False,
-        "failure": None,
-        "failure_kind": None,
-    }
-
-
-async def _restart(connection: AsyncConnection, job: JobRecord, new: NewJob | None = None) -> None:
-    moment = now()
-    if new is None:
-        values = _fresh_run(job.preset, Options.model_validate(job.options), job.priority, force=job.force)
-    else:
-        values = _fresh_run(new.preset, new.options, new.priority, force=new.force)
-    await connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id)
-        .values(**values, submitted_at=moment, run=job.run + 1, version=next_version(moment))
-    )
-
-
-async def _find(connection: AsyncConnection, job_id: str) -> JobRecord | None:
-    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
-    return None if row is None else _record(row)
-
-
-async def _get(connection: AsyncConnection, job_id: str) -> JobRecord:
-    found = await _find(connection, job_id)
-    if found is None:
-        raise NotFound("job", job_id)
-    return found
-
-
-def _record(row: Row[Any]) -> JobRecord:
-    values = {name: value for name, value in row._mapping.items() if name != "_key"}
-    return JobRecord(**{**values, "kind": Kind(values["kind"]), "state": State(values["state"])})

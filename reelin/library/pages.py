@@ -132,7 +132,7 @@ class Order:
     def _decode(self, cursor: str) -> tuple[ColumnElement[Any], str]:
         try:
             name, key, identifier = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            if name != self.name or not isinstance(identifier, str):
+            if name != self.name or not isinstance(identifier, str) or not _storable(identifier, key):
                 raise ValueError(name)
             value = datetime.fromisoformat(key) if self.name.endswith("_at") else key
         except (ValueError, TypeError, binascii.Error) as error:
@@ -142,3 +142,13 @@ class Order:
                 field="cursor",
             ) from error
         return literal(value, self.key.type), identifier
+
+
+def _storable(*values: object) -> bool:
+    """Whether a driver can send these: a forged cursor may hold half a character or a number without end."""
+    for value in values:
+        if isinstance(value, str):
+            value.encode()  # raises a ValueError
+        elif not isinstance(value, (int, float)) or not abs(value) < 2**63:
+            return False
+    return True

@@ -22,6 +22,7 @@ class Library:
         await self._database.open()
 
     async def close(self) -> None:
+        await self.jobs.settle()
         await self._database.close()
 
     async def ping(self) -> None:

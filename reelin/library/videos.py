@@ -10,15 +10,16 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import ResultFile
+from reelin.contracts.jobs import Kind, ResultFile
 from reelin.contracts.media import Metadata, Role
 from reelin.contracts.model import Message
 from reelin.contracts.urls import canonical_url, site_of
 from reelin.errors import NotFound
 from reelin.library.database import Database
-from reelin.library.jobs import change, completed_values, now
+from reelin.library.jobs import change, completed_values
 from reelin.library.pages import VIDEO_ORDERS, Order, Page, VideoFilter
 from reelin.library.records import FileRecord, VideoRecord
+from reelin.library.rows import now
 from reelin.library.tables import files, videos
 
 
@@ -57,6 +58,7 @@ class VideoStore:
             result = _result(video_id, publication)
             size = sum(file.size_bytes for file in publication.files)
             values = completed_values(title=publication.metadata.title, result=result, size_bytes=size)
+            values["kind"] = Kind.VIDEO
             if not await change(connection, publication.job_id, publication.run, **values):
                 return None
             await _store_video(connection, video_id, publication)

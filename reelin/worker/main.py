@@ -9,7 +9,7 @@ from reelin.engine.pool import EnginePool
 from reelin.engine.seam import Engine
 from reelin.library import Library
 from reelin.logs import configure_logs
-from reelin.process import run, stop_signal
+from reelin.process import run, spare_the_collector, stop_signal
 from reelin.progress import MemoryBus
 from reelin.settings import Settings
 from reelin.temporal import connect, ensure_search_attributes
@@ -32,6 +32,7 @@ async def _work(settings: Settings) -> None:
         await library.open()
         crew = Crew(settings, client=client, library=library, bus=MemoryBus(), engine=engine)
         async with stop_signal() as stopped, crew.working():
+            spare_the_collector()
             await stopped.wait()
 
 

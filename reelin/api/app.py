@@ -1,0 +1,70 @@
+"""The API as one ASGI application, built from its parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.responses import RedirectResponse
+
+from reelin import __version__
+from reelin.api.auth import TokenGuard
+from reelin.api.files import FileRoutes
+from reelin.api.handlers import Unexpected, handle_errors
+from reelin.api.health import HealthRoutes
+from reelin.api.jobs import JobRoutes
+from reelin.api.limits import BodyLimit
+from reelin.api.metrics import Metrics
+from reelin.api.openapi import ABOUT, TAGS, DescribedApi
+from reelin.api.parts import Parts
+from reelin.api.problems import documented
+from reelin.api.socket import SocketRoutes
+from reelin.api.stream import EventRoutes
+from reelin.api.videos import VideoRoutes
+from reelin.contracts.urls import site_of
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """Starts and stops the hub with itself; everything else in `parts` is the caller's."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(site_of, "https://example.org/")  # reads the suffix list: not in the first request
+        await parts.hub.start()
+        yield
+        await parts.hub.close()
+
+    app = DescribedApi(
+        title="Reelin",
+        version=__version__,
+        description=ABOUT,
+        openapi_tags=TAGS,
+        responses=documented(500),
+        lifespan=lifespan,
+        middleware=[
+            Middleware(Unexpected),
+            Middleware(TokenGuard, token=parts.settings.api_token),
+            Middleware(BodyLimit),
+        ],
+    )
+    handle_errors(app)
+    metrics = Metrics(parts.library, parts.hub)
+    for routes in (
+        JobRoutes(parts, metrics),
+        EventRoutes(parts),
+        SocketRoutes(parts),
+        VideoRoutes(parts),
+        FileRoutes(parts),
+        HealthRoutes(parts),
+        metrics,
+    ):
+        app.include_router(routes.router())
+    app.add_api_route("/", _front, include_in_schema=False)
+    return app
+
+
+async def _front() -> RedirectResponse:
+    return RedirectResponse("/docs")

@@ -1,0 +1,127 @@
+"""Empties the outbox: starts a workflow for each job that was accepted and that Temporal does not know yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from reelin.contracts.jobs import Kind
+from reelin.contracts.work import DOWNLOAD_WORKFLOW, INFO_WORKFLOW, WORKFLOW_QUEUE
+from reelin.library import JobRecord, Library
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+#: Starting is cheap for Temporal and not for this process: more at once would make those who submit wait.
+AT_ONCE = 8
+SECONDS_BETWEEN_LOOKS = 30.0
+#: After a start that did not work: Temporal is away, or an older run of the job is still ending.
+SECONDS_BEFORE_ANOTHER_TRY = 0.5
+
+
+class Dispatcher:
+    """`submitted` wakes it; without a word it looks every 30 s. Several may run: a workflow id starts once."""
+
+    def __init__(self, library: Library, client: Client) -> None:
+        self._library = library
+        self._client = client
+        self._woken = asyncio.Event()
+        self._away = False
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._woken.clear()
+            if await self._empty_outbox():
+                await asyncio.sleep(SECONDS_BEFORE_ANOTHER_TRY)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), SECONDS_BETWEEN_LOOKS)
+
+    async def _empty_outbox(self) -> bool:
+        """Starts what waits; says whether something could not be started."""
+        while True:
+            waiting = await self._library.jobs.undispatched(limit=BATCH)
+            started = await asyncio.gather(*(self._start(job) for job in waiting))
+            await self._mark([job for job, done in zip(waiting, started, strict=True) if done])
+            if not all(started):
+                return True
+            if len(waiting) < BATCH:
+                return False
+
+    async def _mark(self, started: list[JobRecord]) -> None:
+        """A job whose cancel was asked for while it was being started is cancelled now."""
+        for job_id in await self._library.jobs.mark_dispatched((job.id, job.run) for job in started):
+            await self._client.get_workflow_handle(job_id).cancel()
+
+    async def _start(self, job: JobRecord) -> bool:
+        try:
+            async with self._slots:
+                await self._start_workflow(job)
+        except WorkflowAlreadyStartedError:
+            return await self._is_this_run(job)
+        except RPCError as error:
+            if not self._away:
+                log.warning("Temporal does not answer; jobs wait in the outbox", reason=error.message)
+            self._away = True
+            return False
+        self._away = False
+        return True
+
+    async def _start_workflow(self, job: JobRecord) -> None:
+        await self._client.start_workflow(
+            INFO_WORKFLOW if job.kind is Kind.INFO else DOWNLOAD_WORKFLOW,
+            job.request(),
+            id=job.id,
+            task_queue=WORKFLOW_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            memo={"run": job.run},
+            search_attributes=_search_attributes(job),
+            static_summary=f"{job.kind} · {job.preset} · {job.site}",
+            static_details=f"`{_code(job.url)}`\n\nrun {job.run}, submitted {job.submitted_at:%Y-%m-%d %H:%M:%S} UTC",
+            priority=Priority(priority_key=job.priority),
+        )
+
+    async def _is_this_run(self, job: JobRecord) -> bool:
+        """Whether what runs under this id is this run (we crashed before noting it), and not an older one's end."""
+        description = await self._client.get_workflow_handle(job.id).describe()
+        return await description.memo_value("run", 0, type_hint=int) == job.run
+
+
+def _search_attributes(job: JobRecord) -> TypedSearchAttributes:
+    values = {
+        "ReelinKind": str(job.kind),
+        "ReelinSite": job.site,
+        "ReelinOwner": job.owner,
+        "ReelinParent": job.parent_id,
+    }
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
+            for name, value in values.items()
+            if value is not None
+        ]
+    )
+
+
+def _code(url: str | None) -> str:
+    """A URL as Markdown code: it comes from outside and must not become markup in Temporal's UI."""
+    return (url or "").replace("`", "%60")

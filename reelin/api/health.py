@@ -1,0 +1,130 @@
+"""Alive, and ready: what Reelin stands on, each with a word on how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable
+from pathlib import Path
+
+import structlog
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import Response
+
+from reelin.api.control import WorkflowControl
+from reelin.api.examples import answered
+from reelin.api.parts import Parts
+from reelin.contracts.model import Message
+from reelin.contracts.work import TASK_QUEUES
+from reelin.errors import Unavailable
+from reelin.library import Library
+
+LONGEST_CHECK_SECONDS = 3.0
+LOW_WATER_BYTES = 256 * 1024 * 1024
+_log = structlog.get_logger(__name__)
+
+
+class Alive(Message):
+    ok: bool = True
+
+
+class Check(Message):
+    ok: bool
+    reason: str | None = Field(None, description="Why not")
+
+
+class Readiness(Message):
+    """`degraded` names what works less well, while the service is ready all the same."""
+
+    ok: bool
+    database: Check
+    temporal: Check
+    worker: Check
+    disk: Check
+    degraded: tuple[str, ...] = ()
+
+
+_READY = {
+    "ok": False,
+    "database": {"ok": True, "reason": None},
+    "temporal": {"ok": True, "reason": None},
+    "worker": {"ok": False, "reason": "No worker listens on reelin-downloads. Start one with `reelin worker`."},
+    "disk": {"ok": True, "reason": None},
+    "degraded": [],
+}
+
+
+class HealthRoutes:
+    def __init__(self, parts: Parts) -> None:
+        self._library = parts.library
+        self._control = parts.control
+        self._media_dir = parts.settings.media_dir
+
+    def router(self) -> APIRouter:
+        router = APIRouter(tags=["service"])
+        router.add_api_route("/healthz", self.alive, response_model=Alive, summary="Is the process alive?")
+        router.add_api_route(
+            "/readyz",
+            self.ready,
+            response_model=Readiness,
+            summary="Can downloads be accepted and run?",
+            responses={
+                200: answered({**_READY, "ok": True, "worker": {"ok": True, "reason": None}}, "Ready"),
+                503: answered(_READY, "Not ready; each part says why"),
+            },
+        )
+        return router
+
+    async def alive(self) -> Alive:
+        """Answers as long as the process does."""
+        return Alive()
+
+    async def ready(self) -> Response:
+        """Database, Temporal, a worker on every task queue, and room on the disk. 503 if one of them is missing."""
+        database, temporal, worker, disk = await asyncio.gather(
+            _checked("The database", _database(self._library)),
+            _checked("Temporal", self._control.check()),
+            _checked("Temporal", _worker(self._control)),
+            _checked("The media folder", asyncio.to_thread(_disk, self._media_dir)),
+        )
+        ok = database.ok and temporal.ok and worker.ok and disk.ok
+        readiness = Readiness(ok=ok, database=database, temporal=temporal, worker=worker, disk=disk)
+        return Response(readiness.model_dump_json(), 200 if ok else 503, media_type="application/json")
+
+
+async def _checked(part: str, check: Awaitable[str | None]) -> Check:
+    """`check` returns the reason, or None."""
+    try:
+        async with asyncio.timeout(LONGEST_CHECK_SECONDS):
+            reason = await check
+    except Unavailable as error:
+        reason = str(error)
+    except TimeoutError:
+        reason = f"{part} does not answer within {LONGEST_CHECK_SECONDS:.0f} s."
+    except Exception:  # noqa: BLE001  a check that fails in any way is a part that is not ready
+        _log.exception("A readiness check failed", part=part)
+        reason = f"{part} does not work; Reelin's log has the details."
+    return Check(ok=reason is None, reason=reason)
+
+
+async def _database(library: Library) -> str | None:
+    await library.ping()
+    return None
+
+
+async def _worker(control: WorkflowControl) -> str | None:
+    pollers = await control.pollers()
+    silent = [queue for queue in TASK_QUEUES if not pollers.get(queue)]
+    return f"No worker listens on {', '.join(silent)}. Start one with `reelin worker`." if silent else None
+
+
+def _disk(media_dir: Path) -> str | None:
+    folder = next(each for each in (media_dir, *media_dir.parents) if each.exists())
+    if not os.access(folder, os.W_OK):
+        return "The media folder cannot be written to."
+    free = shutil.disk_usage(folder).free
+    if free < LOW_WATER_BYTES:
+        return f"Only {free // (1024 * 1024)} MB are free on the disk of the media folder."
+    return None

@@ -1,0 +1,21 @@
+"""What the API is built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reelin.api.control import WorkflowControl
+from reelin.api.hub import Hub
+from reelin.library import Library
+from reelin.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`temporal_ui` is where Temporal's UI stands, such as http://127.0.0.1:8233; None where there is none."""
+
+    settings: Settings
+    library: Library
+    hub: Hub
+    control: WorkflowControl
+    temporal_ui: str | None = None

@@ -1,0 +1,101 @@
+"""Compares the jobs that are not finished with what Temporal really runs, and heals the difference."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from reelin.api.dispatcher import Dispatcher
+from reelin.contracts.failures import REMEDIES, Failure, FailureKind
+from reelin.contracts.progress import JobTouched
+from reelin.library import JobRecord, Library
+from reelin.progress import ProgressBus
+
+log = structlog.get_logger(__name__)
+
+SECONDS_BETWEEN_SWEEPS = 30.0
+#: A workflow that was started just now may not be listed yet.
+SETTLING = timedelta(seconds=5)
+_ENDED_BY_A_PERSON = frozenset(
+    {WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TIMED_OUT}
+)
+
+
+class Reconciler:
+    """Temporal is the authority on what runs; the jobs table is the index that people read."""
+
+    def __init__(self, library: Library, client: Client, bus: ProgressBus, dispatcher: Dispatcher) -> None:
+        self._library = library
+        self._client = client
+        self._bus = bus
+        self._dispatcher = dispatcher
+
+    async def run(self) -> None:
+        """At once, then every 30 s, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except RPCError as error:
+                log.info("Temporal does not answer; reconciling later", reason=error.message)
+            await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
+
+    async def sweep(self) -> int:
+        """One comparison; returns how many jobs were healed. Raises RPCError if Temporal does not answer."""
+        self._dispatcher.wake()
+        unfinished = await self._library.jobs.unfinished()
+        running = await self._running_ids() if unfinished else set()
+        settled = datetime.now(UTC) - SETTLING
+        healed = 0
+        for job in unfinished:
+            if job.dispatched_at is None or job.dispatched_at > settled:
+                continue
+            if job.id not in running and await self._heal(job):
+                healed += 1
+            elif job.cancel_requested:
+                await self._client.get_workflow_handle(job.id).cancel()
+        return healed
+
+    async def _running_ids(self) -> set[str]:
+        query = "ExecutionStatus = 'Running' AND ReelinOwner IS NOT NULL"
+        return {found.id async for found in self._client.list_workflows(query, page_size=1000)}
+
+    async def _heal(self, job: JobRecord) -> bool:
+        """The list may lag; the description does not. Says whether something had to be done."""
+        description = await self._describe(job.id)
+        status = None if description is None else description.status
+        if status is WorkflowExecutionStatus.RUNNING:
+            return False
+        if status in _ENDED_BY_A_PERSON and await self._is_this_run(job, description):
+            await self._library.jobs.cancel(job.id, job.run)
+        elif status is WorkflowExecutionStatus.FAILED and await self._is_this_run(job, description):
+            await self._library.jobs.fail(job.id, job.run, failure=_WORKFLOW_FAILED)
+        else:
+            # Unknown to Temporal, or its end was never recorded: do it (again); every step may run twice.
+            await self._library.jobs.dispatch_again(job.id, job.run)
+            self._dispatcher.wake()
+        log.warning("healed a job", job_id=job.id, row_said=job.state, temporal_says=status and status.name)
+        self._bus.publish(JobTouched(job_id=job.id))
+        return True
+
+    async def _is_this_run(self, job: JobRecord, description: WorkflowExecutionDescription | None) -> bool:
+        return description is not None and await description.memo_value("run", 0, type_hint=int) == job.run
+
+    async def _describe(self, job_id: str) -> WorkflowExecutionDescription | None:
+        try:
+            return await self._client.get_workflow_handle(job_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+
+_WORKFLOW_FAILED = Failure(
+    kind=FailureKind.INTERNAL,
+    message="The workflow failed; its history in Temporal's UI says why.",
+    remedy=REMEDIES[FailureKind.INTERNAL],
+    retryable=True,
+)

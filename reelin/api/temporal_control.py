@@ -1,0 +1,64 @@
+"""What the API asks of Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from reelin.api.dispatcher import Dispatcher
+from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
+from reelin.errors import Unavailable
+
+
+#: The wish to cancel is stored already: whoever asked need not wait for a Temporal that hangs.
+PATIENCE = timedelta(seconds=2)
+
+
+class TemporalControl:
+    """`api.control.WorkflowControl` on a real Temporal client."""
+
+    def __init__(self, client: Client, dispatcher: Dispatcher) -> None:
+        self._client = client
+        self._dispatcher = dispatcher
+
+    def submitted(self, job_ids: Sequence[str]) -> None:
+        self._dispatcher.wake()
+
+    async def cancel(self, job_id: str) -> None:
+        """Asks Temporal to cancel; nothing happens where it does not know the workflow. Raises Unavailable."""
+        try:
+            await self._client.get_workflow_handle(job_id).cancel(rpc_timeout=PATIENCE)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise Unavailable("Temporal", error.message) from error
+
+    async def check(self) -> str | None:
+        """Why Temporal is not ready, or None."""
+        try:
+            healthy = await self._client.service_client.check_health()
+        except (RPCError, RuntimeError) as error:
+            return str(error)
+        return None if healthy else "Temporal says that it is not serving."
+
+    async def pollers(self) -> dict[str, int]:
+        """How many workers listen on each task queue. Raises Unavailable."""
+        try:
+            return {queue: await self._pollers_on(queue) for queue in TASK_QUEUES}
+        except RPCError as error:
+            raise Unavailable("Temporal", error.message) from error
+
+    async def _pollers_on(self, queue: str) -> int:
+        workflows = queue == WORKFLOW_QUEUE
+        kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+        described = await self._client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+            )
+        )
+        return len(described.pollers)

@@ -1,0 +1,84 @@
+"""A job's row and its newest progress, as the one JSON that every client sees."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from reelin.contracts.failures import Failure
+from reelin.contracts.jobs import Job, Kind, Links, Phase, State
+from reelin.contracts.model import Message
+from reelin.contracts.progress import ProgressEvent
+from reelin.library import JobRecord
+
+
+class LinkMaker(Message):
+    """`temporal_ui` is where Temporal's UI stands, such as http://127.0.0.1:8233; None: jobs have no link there."""
+
+    temporal_ui: str | None = None
+    namespace: str = "default"
+
+    def of(self, job_id: str) -> Links:
+        name = quote(job_id, safe="")
+        path = f"/api/jobs/{name}"
+        return Links(self=path, events=f"{path}/events", temporal=self._temporal(name))
+
+    def _temporal(self, name: str) -> str | None:
+        if self.temporal_ui is None:
+            return None
+        return f"{self.temporal_ui.rstrip('/')}/namespaces/{quote(self.namespace, safe='')}/workflows/{name}"
+
+
+def applies(progress: ProgressEvent, record: JobRecord) -> bool:
+    """Whether `progress` tells more than the row does: it is newer, or of the attempt that the row says is running."""
+    if record.state.final:
+        return False
+    return progress.version > record.version or (record.state is State.RUNNING and progress.attempt == record.attempt)
+
+
+def present(record: JobRecord, links: LinkMaker, progress: ProgressEvent | None = None, *, version: int = 0) -> Job:
+    """The job as it stands. `version` is the least that it may carry."""
+    job = _job(record, links)
+    if progress is not None and applies(progress, record):
+        job = _advanced(job, progress)
+    return job if job.version >= version else job.model_copy(update={"version": version})
+
+
+def _job(record: JobRecord, links: LinkMaker) -> Job:
+    return Job(
+        id=record.id,
+        kind=record.kind,
+        state=record.state,
+        url=record.url,
+        title=record.title,
+        site=record.site,
+        parent_id=record.parent_id,
+        position=record.position,
+        owner=record.owner,
+        preset=record.preset,
+        priority=record.priority,
+        attempt=record.attempt,
+        next_attempt_at=record.next_attempt_at,
+        submitted_at=record.submitted_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        failure=None if record.failure is None else Failure.model_validate(record.failure),
+        result=record.result if record.state.final else None,
+        links=links.of(record.id),
+        version=record.version,
+    )
+
+
+def _advanced(job: Job, progress: ProgressEvent) -> Job:
+    looked_at = progress.phase is not Phase.EXTRACTING
+    return job.model_copy(
+        update={
+            "kind": Kind.VIDEO if job.kind is Kind.AUTO and looked_at else job.kind,
+            "state": State.RUNNING,
+            "phase": progress.phase,
+            "title": progress.title or job.title,
+            "attempt": progress.attempt,
+            "next_attempt_at": None,
+            "progress": progress.progress,
+            "version": max(job.version, progress.version),
+        }
+    )

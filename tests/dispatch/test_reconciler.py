@@ -1,0 +1,75 @@
+"""Rows and Temporal disagree: who is right, and what is done."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from reelin.api import reconciler
+from reelin.contracts.jobs import State
+from reelin.contracts.progress import JobTouched
+from reelin.contracts.work import DOWNLOAD_WORKFLOW, WORKFLOW_QUEUE
+from reelin.library import JobRecord
+from tests.dispatch.conftest import Desk
+from tests.library.samples import new_job
+
+
+@pytest.fixture(autouse=True)
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "SETTLING", timedelta(0))
+
+
+async def _started(desk: Desk) -> tuple[JobRecord, WorkflowHandle[object, object]]:
+    job = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job
+    handle = await desk.client.start_workflow(
+        DOWNLOAD_WORKFLOW, job.request(), id=job.id, task_queue=WORKFLOW_QUEUE, memo={"run": job.run}
+    )
+    await desk.library.jobs.mark_dispatched([(job.id, job.run)])
+    return job, handle
+
+
+async def test_a_workflow_that_runs_is_left_alone(desk: Desk) -> None:
+    job, handle = await _started(desk)
+    before = await desk.library.jobs.get(job.id)
+    assert await desk.reconciler.sweep() == 0
+    assert await desk.library.jobs.get(job.id) == before
+    await handle.terminate()
+
+
+async def test_a_workflow_that_was_terminated_in_temporals_ui_becomes_cancelled_here(desk: Desk) -> None:
+    job, handle = await _started(desk)
+    await handle.terminate("by hand")
+    assert await desk.reconciler.sweep() == 1
+    assert (await desk.library.jobs.get(job.id)).state is State.CANCELLED
+    assert desk.events == [JobTouched(job_id=job.id)]
+
+
+async def test_a_workflow_that_temporal_does_not_know_is_put_back_into_the_outbox(desk: Desk) -> None:
+    job = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job
+    await desk.library.jobs.mark_dispatched([(job.id, job.run)])
+    assert await desk.reconciler.sweep() == 1
+    healed = await desk.library.jobs.get(job.id)
+    assert (healed.state, healed.dispatched_at) == (State.QUEUED, None)
+
+
+async def test_the_end_of_an_older_run_says_nothing_about_a_newer_one(desk: Desk) -> None:
+    job, handle = await _started(desk)
+    await handle.terminate("by hand")
+    await desk.library.jobs.cancel(job.id, 1)
+    await desk.library.jobs.retry(job.id)
+    await desk.library.jobs.mark_dispatched([(job.id, 2)])  # and then everything was killed
+    assert await desk.reconciler.sweep() == 1
+    healed = await desk.library.jobs.get(job.id)
+    assert (healed.state, healed.run, healed.dispatched_at) == (State.QUEUED, 2, None)
+
+
+async def test_a_cancel_that_temporal_has_not_heard_of_is_passed_on(desk: Desk) -> None:
+    job, handle = await _started(desk)
+    await desk.library.jobs.request_cancel(job.id, keep_partial=False)
+    await desk.reconciler.sweep()
+    description = await handle.describe()
+    assert description.raw_description.workflow_extended_info.cancel_requested
+    await handle.terminate()
