@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.work import FailureReport, JobRequest
-from reelin.errors import MediaFailure
+from reelin.errors import MediaFailure, Unavailable
 
 log = structlog.get_logger(__name__)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -21,10 +21,12 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 def reporting_failures(job: JobRequest) -> Iterator[None]:
     """Turns whatever goes wrong inside into an ApplicationError that carries a FailureReport, never a traceback.
 
-    It is not for the library's calls: a database that does not answer is retried by Temporal, as a lost worker is.
+    A database that does not answer passes through: Temporal retries that, as it does with a lost worker.
     """
     try:
         yield
+    except Unavailable:
+        raise
     except MediaFailure as error:
         log.info("attempt failed", job_id=job.job_id, site=job.site, kind=error.kind, message=error.message)
         if error.kind == FailureKind.INTERNAL:

@@ -52,7 +52,7 @@ class FetchActivity:
             try:
                 plan = await self._files_in_place(attempt, reporter)
             except BaseException:
-                await self._note_title(attempt.job, reporter)
+                await self._note_video(attempt.job, reporter)
                 raise
             result = await self._record(attempt.job, plan)
         reporter.touched()
@@ -116,7 +116,8 @@ class FetchActivity:
         if result.state is State.COMPLETED:
             self._scratch.drop(job.job_id)
 
-    async def _note_title(self, job: JobRequest, reporter: Reporter) -> None:
+    async def _note_video(self, job: JobRequest, reporter: Reporter) -> None:
         """A job that fails or waits is easier to recognise by its title."""
-        if reporter.newest.title:
-            await self._library.jobs.note_title(job.job_id, job.run, reporter.newest.title)
+        newest = reporter.newest
+        if newest.title and newest.phase is not Phase.EXTRACTING:
+            await self._library.jobs.note_video(job.job_id, job.run, newest.title)

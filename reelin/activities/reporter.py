@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -34,7 +33,7 @@ class Reporter:
         self._bus.publish(
             ProgressEvent(
                 job_id=self._attempt.job.job_id,
-                version=int(time.time() * 1_000_000),
+                version=report.at,
                 attempt=self._attempt.number,
                 phase=report.phase,
                 title=report.title,
@@ -68,5 +67,5 @@ class Reporter:
 
 def heartbeat_details(report: Report) -> dict[str, Any]:
     """What a person reads in Temporal's UI: only what is known, with the units in the names."""
-    known = report.model_dump(mode="json", exclude_none=True)
+    known = report.model_dump(mode="json", exclude_none=True, exclude={"at"})
     return {**known.pop("progress"), **known}

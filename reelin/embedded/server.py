@@ -8,10 +8,11 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.namespace.v1 import NamespaceConfig
@@ -20,7 +21,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from reelin.contracts.work import SEARCH_ATTRIBUTES
-from reelin.embedded.ports import Port
+from reelin.embedded.ports import Port, choose_port
 from reelin.errors import StartupError
 from reelin.temporal import connect
 
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 RETENTION = timedelta(days=60)
 READY_WITHIN_SECONDS = 30.0
 _MAX_LOG_BYTES = 20_000_000
+_PORT_TRIES = 3
 
 DYNAMIC_CONFIG = {
     # A cancel reaches the worker in some 30 ms, and not with the next heartbeat's answer.
@@ -67,6 +69,11 @@ class ServerPlan:
     def ui_url(self) -> str:
         return f"http://127.0.0.1:{self.ui_port.number}"
 
+    def on_other_ports(self) -> ServerPlan:
+        """The same server on ports that are free now."""
+        port, ui_port = (Port(choose_port(0).number, wanted=each.wanted) for each in (self.port, self.ui_port))
+        return replace(self, port=port, ui_port=ui_port)
+
     def command(self) -> list[str]:
         launch = [sys.executable, "-m", "reelin.embedded.launch", str(self.folder / "lock")]
         server = [str(self.program), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]
@@ -92,9 +99,18 @@ class TemporalServer:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> Client:
-        """Returns a connected client once the server answers. Raises StartupError."""
+        """Returns a connected client once the server answers. Raises StartupError.
+
+        A port that somebody takes between choosing and binding is replaced: `plan` says which ports it became.
+        """
         self.plan.folder.mkdir(parents=True, exist_ok=True)
-        await self._launch()
+        for _ in range(_PORT_TRIES):
+            await self._launch()
+            if await self._listens():
+                break
+            self.plan = self.plan.on_other_ports()
+        else:
+            raise StartupError(f"Temporal's server found no free port: {self._last_words()}")
         client = await self._connect()
         await _keep_history(client)
         self._supervisor = asyncio.create_task(self._supervise())
@@ -128,11 +144,25 @@ class TemporalServer:
                 start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, after the workers have stopped
             )
 
+    async def _listens(self) -> bool:
+        """Whether it came to listen on its port; False where somebody else has it. Raises StartupError.
+
+        Asking the port alone would not do: whoever has it may be another Reelin's Temporal.
+        """
+        deadline = asyncio.get_running_loop().time() + READY_WITHIN_SECONDS
+        while self._process is not None and self._process.returncode is None:
+            if self.plan.port.number in _ports_of(self._process.pid):
+                return True
+            if asyncio.get_running_loop().time() > deadline:
+                raise StartupError(f"Temporal's server does not come up: {self._last_words()}")
+            await asyncio.sleep(0.02)
+        if "address already in use" in self._last_words():
+            return False
+        raise StartupError(f"Temporal's server did not start: {self._last_words()}")
+
     async def _connect(self) -> Client:
         deadline = asyncio.get_running_loop().time() + READY_WITHIN_SECONDS
         while True:
-            if self._process is not None and self._process.returncode is not None:
-                raise StartupError(f"Temporal's server did not start: {self._last_words()}")
             try:
                 return await connect(self.plan.address)
             except StartupError:
@@ -172,6 +202,15 @@ async def _keep_history(client: Client) -> None:
 def _environment() -> dict[str, str]:
     """The user's own TEMPORAL_ variables are for clusters, not for this server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+
+
+def _ports_of(pid: int) -> set[int]:
+    """The ports on which a process listens; empty when it has gone."""
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return set()
+    return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
 
 
 def _status(status: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from reelin.errors import StartupError
 from reelin.library import Library
 from reelin.logs import configure_logs
-from reelin.process import run, stop_signal
+from reelin.process import run, spare_the_collector, stop_signal
 from reelin.progress import MemoryBus
 from reelin.settings import DEFAULT_PORT, Settings
 from reelin.worker.crew import Crew
@@ -48,6 +49,7 @@ async def _up(settings: Settings, announce: Callable[[Running], None]) -> None:
     async with stop_signal() as stopped, _everything(settings) as running:
         leave_note(settings.data_dir, url=running.url, temporal_ui=running.temporal_ui)
         announce(running)
+        spare_the_collector()
         await stopped.wait()
 
 
@@ -57,15 +59,16 @@ async def _everything(settings: Settings) -> AsyncIterator[Running]:
     async with contextlib.AsyncExitStack() as stack:
         listener, api_port = _listen(settings)
         stack.enter_context(listener)
-        # Forked while this process is small, before any thread of Temporal's SDK is there.
-        engine = await stack.enter_async_context(open_engine(settings))
-        plan = _plan(settings)
-        temporal = TemporalServer(plan)
-        stack.push_async_callback(temporal.stop)
-        client = await temporal.start()
         library = Library(settings.database_url)
         stack.push_async_callback(library.close)
         await library.open()
+        temporal = TemporalServer(_plan(settings))
+        stack.push_async_callback(temporal.stop)
+        starting = asyncio.create_task(temporal.start())
+        stack.callback(starting.cancel)
+        engine = await stack.enter_async_context(open_engine(settings))  # takes as long as Temporal: side by side
+        client = await starting
+        plan = temporal.plan
         bus = MemoryBus()
         crew = Crew(settings, client=client, library=library, bus=bus, engine=engine)
         await stack.enter_async_context(crew.working())

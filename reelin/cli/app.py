@@ -1,0 +1,85 @@
+"""The commands, in the order in which `reelin --help` lists them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reelin import __version__
+from reelin.cli.arguments import examples
+from reelin.cli.demo.command import demo
+from reelin.cli.doctor import doctor
+from reelin.cli.get import get
+from reelin.cli.info import info
+from reelin.cli.jobs import cancel, ls, retry, show
+from reelin.cli.service import serve, up, worker
+from reelin.cli.videos import videos
+from reelin.cli.watch import watch
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("reelin up", "reelin get https://example.org/watch/1", "reelin ls --state failed"),
+)
+_DOWNLOADS, _SERVICE = "Downloads", "Service"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"reelin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Download video so that nothing is ever lost."""
+
+
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin get https://example.org/watch/1",
+        "reelin get --preset 720p --folder shows/news https://example.org/a https://example.org/b",
+        """reelin get --option 'subtitles={"languages": ["en"]}' https://example.org/watch/1""",
+        "reelin get --no-wait --json https://example.org/watch/1",
+    ),
+)(get)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin info https://example.org/watch/1", "reelin info --json https://example.org/watch/1 | jq .result.formats"
+    ),
+)(info)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin ls",
+        "reelin ls --state failed --failure rate_limited",
+        "reelin ls --site example.org -q concert --limit 200",
+        "reelin ls --all --json",
+    ),
+)(ls)
+app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin show video-3f9c01ab", "reelin show --json 3f9c01ab"))(
+    show
+)
+app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin watch", "reelin watch video-3f9c01ab"))(watch)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples("reelin cancel video-3f9c01ab", "reelin cancel --keep-partial video-3f9c01ab video-81d2c77e"),
+)(cancel)
+app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin retry video-3f9c01ab"))(retry)
+app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin videos", "reelin videos -q concert --json"))(videos)
+app.command(
+    rich_help_panel=_SERVICE,
+    epilog=examples("reelin up", "reelin up --port 9000 --media-dir /srv/video", "REELIN_MAX_DOWNLOADS=4 reelin up"),
+)(up)
+app.command(rich_help_panel=_SERVICE, epilog=examples("REELIN_DATABASE_URL=postgresql://… reelin serve"))(serve)
+app.command(rich_help_panel=_SERVICE, epilog=examples("TEMPORAL_ADDRESS=temporal:7233 reelin worker"))(worker)
+app.command(rich_help_panel=_SERVICE, epilog=examples("reelin doctor", "reelin doctor --json"))(doctor)
+app.command(rich_help_panel=_SERVICE, epilog=examples("reelin demo"))(demo)

@@ -1,0 +1,4 @@
+"""`reelin demo`: a whole Reelin in a temporary folder, against a media server of its own.
+
+`command` says what happens in what order, `service` runs `reelin up`, `proof` compares files with their sources.
+"""

@@ -1,0 +1,160 @@
+"""A job in words: its name, where it stands, what came out. Everything returned is harmless text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from rich.text import Text
+
+from reelin.cli.text import clean, duration, moment, plural, short_id, size
+from reelin.contracts.failures import Failure
+from reelin.contracts.jobs import Counts, Job, Progress, ResultFile, State
+
+STYLES = {
+    State.QUEUED: "dim",
+    State.RUNNING: "cyan",
+    State.WAITING: "yellow",
+    State.PAUSED: "yellow",
+    State.COMPLETED: "green",
+    State.PARTIAL: "yellow",
+    State.FAILED: "red",
+    State.CANCELLED: "dim",
+}
+_MARKS = {State.COMPLETED: "✓", State.PARTIAL: "!", State.FAILED: "✗", State.CANCELLED: "–"}
+
+
+def name(job: Job) -> str:
+    return clean(job.title or job.url or job.id)
+
+
+def files(job: Job) -> tuple[ResultFile, ...]:
+    """What a finished download published; empty for every other kind of job."""
+    listed: Any = (job.result or {}).get("files") or ()
+    try:
+        return tuple(ResultFile.model_validate(file) for file in listed)
+    except (ValidationError, TypeError):
+        return ()
+
+
+def percent(job: Job) -> float | None:
+    if job.state is State.COMPLETED:
+        return 100.0
+    if job.counts and job.counts.total:
+        return 100.0 * _settled(job.counts) / job.counts.total
+    return job.progress.percent if job.progress else None
+
+
+def _settled(counts: Counts) -> int:
+    return counts.completed + counts.skipped + counts.failed + counts.cancelled
+
+
+def amount(progress: Progress | None) -> str:
+    """ "4.4/10.5 MB"; "~" before a total that is an estimate."""
+    if progress is None or not (progress.downloaded_bytes or progress.total_bytes):
+        return ""
+    done = size(progress.downloaded_bytes)
+    if progress.total_bytes is None:
+        return done
+    total = ("~" if progress.total_is_estimate else "") + size(progress.total_bytes)
+    value, _, unit = done.partition(" ")
+    return f"{value if total.endswith(unit) else done}/{total}"
+
+
+def speed(progress: Progress | None) -> str:
+    return f"{size(progress.bytes_per_second)}/s" if progress and progress.bytes_per_second else ""
+
+
+def eta(progress: Progress | None) -> str:
+    return duration(progress.eta_seconds) if progress and progress.eta_seconds is not None else ""
+
+
+def activity(job: Job) -> str:
+    """What it is busy with, or waits for: "downloading 3/20", "waiting until 12:03: rate_limited"."""
+    if job.state is State.WAITING:
+        return _waiting(job)
+    if job.state is not State.RUNNING:
+        return job.state.value
+    if job.counts:
+        return f"{_settled(job.counts)}/{job.counts.total}" + (
+            f", {job.counts.failed} failed" * bool(job.counts.failed)
+        )
+    parts = [job.phase.value if job.phase else job.state.value, *_fragments(job.progress)]
+    return " ".join(parts)
+
+
+def _waiting(job: Job) -> str:
+    until = f" until {job.next_attempt_at.astimezone():%H:%M:%S}" if job.next_attempt_at else ""
+    return f"waiting{until}" + (f": {job.failure.kind}" if job.failure else "")
+
+
+def _fragments(progress: Progress | None) -> list[str]:
+    if progress is None:
+        return []
+    streams = [f"stream {progress.stream}/{progress.streams}"] if (progress.streams or 0) > 1 else []
+    fragments = [f"{progress.fragment or 0}/{progress.fragments}"] if progress.fragments else []
+    return fragments + streams
+
+
+def failure_lines(failure: Failure) -> list[str]:
+    """Kind and message, then the remedy."""
+    return [f"{failure.kind}: {clean(failure.message)}", clean(failure.remedy)]
+
+
+def outcome(job: Job) -> Text:
+    """A final job, with its files or with what went wrong and what to do."""
+    lines = [f"{_MARKS.get(job.state, ' ')} {name(job)}", *(f"    {line}" for line in _consequences(job))]
+    text = Text("\n".join(lines))
+    text.stylize(STYLES[job.state], 0, 1)
+    return text
+
+
+def _consequences(job: Job) -> list[str]:
+    if job.state is State.CANCELLED:
+        return ["cancelled"]
+    if job.failure and job.state is not State.COMPLETED:
+        return [*failure_lines(job.failure), f"To try again: reelin retry {short_id(job.id)}"]
+    if job.counts and job.state in (State.PARTIAL, State.FAILED):
+        return [f"{job.counts.failed} of {plural(job.counts.total, 'item')} failed"]
+    return [f"{clean(file.path, limit=1000)}  {size(file.size_bytes)}" for file in files(job)]
+
+
+def line(job: Job) -> str:
+    """A running job on one line, for a log or a pipe."""
+    done = percent(job)
+    parts = [
+        name(job),
+        activity(job),
+        "" if done is None else f"{done:.0f} %",
+        amount(job.progress),
+        speed(job.progress),
+        eta(job.progress) and f"{eta(job.progress)} left",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def facts(job: Job) -> list[tuple[str, str]]:
+    """Everything about a job, as names and values."""
+    done = percent(job)
+    found = [
+        ("id", job.id),
+        ("title", job.title or "–"),
+        ("url", job.url or "–"),
+        ("kind", job.kind.value),
+        ("state", activity(job)),
+        (
+            "progress",
+            " ".join(part for part in ("" if done is None else f"{done:.1f} %", amount(job.progress)) if part),
+        ),
+        ("preset", job.preset),
+        ("priority", str(job.priority)),
+        ("attempt", str(job.attempt)),
+        ("submitted", moment(job.submitted_at)),
+        ("started", moment(job.started_at)),
+        ("finished", moment(job.finished_at)),
+        *((("batch", job.parent_id),) if job.parent_id else ()),
+        *(("file", f"{file.path}  {size(file.size_bytes)}  sha256 {file.sha256}") for file in files(job)),
+        *((("failure", " ".join(failure_lines(job.failure))),) if job.failure else ()),
+        *((("Temporal", job.links.temporal),) if job.links.temporal else ()),
+    ]
+    return [(label, clean(value, limit=1000)) for label, value in found if value]

@@ -1,0 +1,134 @@
+"""Tables. Every cell is a Text of harmless characters, so nothing in it is read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, OverflowMethod
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from reelin.cli import describe
+from reelin.cli.client import LibraryVideo
+from reelin.cli.text import clean, duration, moment, short_id, size
+from reelin.contracts.jobs import Job, State
+from reelin.contracts.media import Extracted, Format
+
+#: Columns that give way, and how they share what is left. A path is folded and not cut: people copy it.
+_FLEXIBLE = {"title": 3, "file": 4, "uploader": 1, "note": 1}
+_UNLIMITED = 100_000
+
+
+def jobs_table(jobs: Iterable[Job], *, wide: bool) -> Table:
+    """`wide` for a pipe; a person is served with the beginning of the ids, which every command understands.
+
+    An id begins with the kind of its job.
+    """
+    table = _table("id", "state", "title", *(("site",) if wide else ()), "done", "submitted")
+    for job in jobs:
+        _add(
+            table,
+            clean(job.id if wide else short_id(job.id)),
+            Text(_state(job), style=describe.STYLES[job.state]),
+            describe.name(job),
+            *((clean(job.site or "–"),) if wide else ()),
+            _done(job),
+            moment(job.submitted_at),
+        )
+    return table
+
+
+def _state(job: Job) -> str:
+    return f"{job.state}: {job.failure.kind}" if job.failure and job.state is State.FAILED else job.state.value
+
+
+def _done(job: Job) -> str:
+    published = describe.files(job)
+    if published:
+        return size(sum(file.size_bytes for file in published))
+    done = describe.percent(job)
+    return "–" if done is None else f"{done:.0f} %"
+
+
+def videos_table(videos: Iterable[LibraryVideo]) -> Table:
+    table = _table("title", "uploader", "length", "state", "file", "size")
+    for video in videos:
+        _add(
+            table,
+            clean(video.title or video.url or video.id),
+            clean(video.uploader or "–"),
+            duration(video.duration_seconds),
+            clean(video.state),
+            "\n".join(clean(file.path) for file in video.files) or "–",
+            "\n".join(size(file.size_bytes) for file in video.files) or "–",
+        )
+    return table
+
+
+def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in facts:
+        _add(table, label, value)
+    return table
+
+
+def metadata_facts(found: Extracted) -> list[tuple[str, str]]:
+    metadata = found.metadata
+    facts = [
+        ("title", metadata.title),
+        ("uploader", metadata.uploader),
+        ("length", duration(metadata.duration_seconds) if metadata.duration_seconds else None),
+        ("uploaded", metadata.uploaded_on.isoformat() if metadata.uploaded_on else None),
+        ("url", metadata.url),
+        ("id", f"{metadata.extractor_id} ({metadata.extractor})"),
+        ("live", "yes" if found.is_live else None),
+        ("items", str(found.entries) if found.entries is not None else None),
+        ("chapters", str(found.chapters) if found.chapters else None),
+        ("subtitles", ", ".join(found.subtitles) or None),
+        ("description", metadata.description),
+    ]
+    return [(label, clean(value, limit=500)) for label, value in facts if value]
+
+
+def formats_table(formats: Iterable[Format]) -> Table:
+    table = _table("format", "ext", "picture", "fps", "video", "audio", "bit/s", "size", "protocol", "note")
+    for each in formats:
+        cells = (
+            each.format_id,
+            each.ext,
+            f"{each.width}×{each.height}" if each.width and each.height else None,
+            f"{each.frames_per_second:g}" if each.frames_per_second else None,
+            each.video_codec,
+            each.audio_codec,
+            f"{each.bits_per_second / 1000:.0f}k" if each.bits_per_second else None,
+            ("~" if each.size_is_estimate else "") + size(each.size_bytes),
+            each.protocol,
+            each.note,
+        )
+        _add(table, *(clean(cell or "–") for cell in cells))
+    return table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Where the screen is too narrow, titles and the like give way; ids and figures keep their width."""
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    table.expand = Measurement.get(console, unlimited, table).maximum > console.width
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        flexible = column in _FLEXIBLE
+        overflow: OverflowMethod = "fold" if column == "file" else "ellipsis"
+        table.add_column(
+            column, no_wrap=column != "file", overflow=overflow, ratio=_FLEXIBLE.get(column), min_width=8 * flexible
+        )
+    return table
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))

@@ -1,0 +1,136 @@
+"""Moving files into the media folder, interrupted anywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reelin.activities import publish
+from reelin.contracts.jobs import Kind
+from reelin.contracts.media import Downloaded, Metadata, Role, ScratchFile
+from reelin.contracts.options import Options
+from reelin.contracts.work import JobRequest
+
+NOTHING: frozenset[str] = frozenset()
+
+
+def a_job(**options: object) -> JobRequest:
+    return JobRequest(
+        job_id="video-1",
+        run=1,
+        kind=Kind.VIDEO,
+        url="https://example.org/1",
+        site="example.org",
+        owner="local",
+        preset="best",
+        options=Options.model_validate(options),
+    )
+
+
+def downloaded(scratch: Path, title: str = "A film") -> Downloaded:
+    """A media file and its subtitles, ready in the scratch folder."""
+    scratch.mkdir(exist_ok=True)
+    files = []
+    for name, role, suffix in (("media.mp4", Role.MEDIA, ".mp4"), ("media.en.vtt", Role.SUBTITLE, ".en.vtt")):
+        (scratch / name).write_bytes(name.encode())
+        files.append(ScratchFile(name=name, role=role, suffix=suffix, size_bytes=len(name), sha256="0" * 64))
+    metadata = Metadata(url="https://example.org/1", title=title, extractor="generic", extractor_id="1")
+    return Downloaded(metadata=metadata, files=tuple(files))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    return folder
+
+
+def test_files_get_names_from_the_title_and_stand_in_the_media_folder(scratch: Path, media: Path) -> None:
+    plan = publish.make_plan(a_job(folder="shows/news"), downloaded(scratch), media, NOTHING)
+    publish.write_plan(plan, scratch)
+    publish.carry_out(plan, scratch, media, NOTHING)
+    assert [file.path for file in plan.published()] == ["shows/news/A film [1].mp4", "shows/news/A film [1].en.vtt"]
+    assert (media / "shows/news/A film [1].mp4").read_bytes() == b"media.mp4"
+    assert not (scratch / "media.mp4").exists()
+
+
+@pytest.mark.parametrize("moves_done", [0, 1, 2])
+def test_a_move_that_was_interrupted_is_finished_by_the_next_run(scratch: Path, media: Path, moves_done: int) -> None:
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
+    publish.write_plan(plan, scratch)
+    for move in plan.moves[:moves_done]:
+        (scratch / move.file.name).rename(media / move.path)
+    again = publish.read_plan(scratch)
+    assert again == plan
+    publish.carry_out(plan, scratch, media, NOTHING)
+    assert sorted(path.name for path in media.iterdir()) == ["A film [1].en.vtt", "A film [1].mp4"]
+
+
+def test_a_kill_between_link_and_unlink_leaves_one_file_after_the_next_run(scratch: Path, media: Path) -> None:
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
+    os.link(scratch / "media.mp4", media / plan.moves[0].path)
+    publish.carry_out(plan, scratch, media, NOTHING)
+    assert not (scratch / "media.mp4").exists()
+    assert (media / "A film [1].mp4").stat().st_nlink == 1
+
+
+def test_what_somebody_else_put_there_is_never_overwritten(scratch: Path, media: Path) -> None:
+    (media / "A film [1].mp4").write_bytes(b"not ours")
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
+    assert plan.moves[0].path == "A film [1] (2).mp4"
+    (media / "A film [1] (2).mp4").write_bytes(b"came between plan and move")
+    with pytest.raises(FileExistsError):
+        publish.carry_out(plan, scratch, media, NOTHING)
+    assert (media / "A film [1] (2).mp4").read_bytes() == b"came between plan and move"
+    assert (scratch / "media.mp4").exists()
+
+
+def test_a_new_run_replaces_the_jobs_own_files_and_drops_what_it_no_longer_makes(scratch: Path, media: Path) -> None:
+    own = frozenset({"A film [1].mp4", "A film [1].jpg"})
+    for path in own:
+        (media / path).write_bytes(b"earlier run")
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, own)
+    assert plan.obsolete == ("A film [1].jpg",)
+    publish.carry_out(plan, scratch, media, own)
+    publish.drop_obsolete(plan, media)
+    assert (media / "A film [1].mp4").read_bytes() == b"media.mp4"
+    assert not (media / "A film [1].jpg").exists()
+
+
+def test_a_file_that_is_neither_here_nor_there_is_an_error(scratch: Path, media: Path) -> None:
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
+    (scratch / "media.mp4").unlink()
+    with pytest.raises(FileNotFoundError):
+        publish.carry_out(plan, scratch, media, NOTHING)
+
+
+def test_a_symbolic_link_that_leads_out_of_the_media_folder_is_not_followed(
+    scratch: Path, media: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (media / "shows").symlink_to(tmp_path / "outside")
+    plan = publish.make_plan(a_job(folder="shows"), downloaded(scratch), media, NOTHING)
+    with pytest.raises(PermissionError):
+        publish.carry_out(plan, scratch, media, NOTHING)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_file_system_without_hard_links_gets_a_rename(
+    scratch: Path, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
+    publish.carry_out(plan, scratch, media, NOTHING)
+    assert (media / "A film [1].mp4").read_bytes() == b"media.mp4"
+
+

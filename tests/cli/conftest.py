@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reelin.cli.client import Client
+from reelin.cli.endpoint import Endpoint
+from reelin.cli.program import run
+from tests.cli.api import Api, Server
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Reelin of whoever runs the tests is found, and none of their settings."""
+    for name in list(os.environ):
+        if name.startswith("REELIN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("REELIN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def api(server: Server) -> Api:
+    server.api = Api(server.url)
+    return server.api
+
+
+@pytest.fixture
+def client(api: Api) -> Iterator[Client]:
+    with Client(Endpoint(api.url, "a test")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def reelin(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command against `api` and returns its exit code."""
+    monkeypatch.setenv("REELIN_URL", api.url)
+    return lambda *arguments: run(list(arguments))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.responses import JSONResponse
+
+from reelin.cli import checks
+from reelin.cli.checks import Verdict
+from reelin.cli.endpoint import Endpoint
+from reelin.cli.program import run
+from reelin.settings import load_settings
+from tests.cli.api import Api
+
+
+def test_a_folder_that_does_not_exist_yet_is_fine_and_is_not_made(tmp_path: Path) -> None:
+    finding = checks.folder("media folder", tmp_path / "a" / "b")
+    assert finding.verdict is Verdict.GOOD
+    assert "made at the first start" in finding.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_bad() -> None:
+    finding = checks.folder("media folder", Path("/proc/nothing"))
+    assert finding.verdict is Verdict.BAD
+    assert finding.remedy
+
+
+def test_an_old_yt_dlp_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "version", lambda _name: "2025.12.31")
+    assert checks.yt_dlp().verdict is Verdict.BAD
+    monkeypatch.setattr(checks, "version", lambda _name: "2026.7.4")
+    assert checks.yt_dlp().verdict is Verdict.GOOD
+
+
+def test_a_program_that_does_not_run_is_bad(tmp_path: Path) -> None:
+    program = tmp_path / "broken"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    assert checks._runs("broken", program, "--version", "Mend it.").remedy == "Mend it."
+
+
+def test_a_port_that_another_program_has_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.settimeout(0)
+        monkeypatch.setenv("REELIN_PORT", str(taken.getsockname()[1]))
+        monkeypatch.setattr(checks, "_is_reelin", lambda _endpoint: False)
+        findings = list(checks.service(load_settings()))
+    assert [finding.verdict for finding in findings] == [Verdict.BAD]
+
+
+def test_the_default_port_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_free", lambda _host, _port: False)
+    monkeypatch.setattr(checks, "_is_reelin", lambda _endpoint: False)
+    assert [finding.verdict for finding in checks.service(load_settings())] == [Verdict.NOTE]
+
+
+def test_reelin_on_the_port_is_good_and_its_reasons_are_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELIN_PORT", api.url.rpartition(":")[2])
+    api.answers["GET /healthz"] = JSONResponse({"status": "ok"})
+    api.answers["GET /readyz"] = JSONResponse({"ready": False, "temporal": "does not answer"}, 503)
+    findings = list(checks.service(load_settings()))
+    assert [finding.verdict for finding in findings] == [Verdict.GOOD, Verdict.BAD]
+    assert "temporal does not answer" in findings[1].text
+
+
+def test_an_up_that_runs_is_found_by_its_file(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "up.json").write_text(json.dumps({"url": api.url, "pid": os.getpid()}))
+    api.answers["GET /readyz"] = JSONResponse({"ready": True, "degraded": []})
+    findings = list(checks.service(load_settings()))
+    assert [finding.verdict for finding in findings] == [Verdict.GOOD, Verdict.GOOD]
+
+
+def test_a_service_that_does_not_answer_is_bad() -> None:
+    assert checks.ready(Endpoint("http://127.0.0.1:9", "a test")).verdict is Verdict.BAD
+
+
+@pytest.mark.parametrize(("setting", "code"), [("REELIN_LOG_LEVEL", 0), ("REELIN_LOGLEVEL", 1)])
+def test_doctor_exits_with_1_if_something_must_be_repaired(
+    setting: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _without_programs(monkeypatch)
+    monkeypatch.setenv(setting, "info")
+    monkeypatch.setenv("REELIN_PORT", "0")
+    assert run(["doctor", "--json"]) == code
+    findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ("bad" in {finding["verdict"] for finding in findings}) == bool(code)
+
+
+def _without_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting three programs takes a second; they have tests of their own."""
+    for name in ("ffmpeg", "deno", "temporal"):
+        check: Callable[[], checks.Finding] = lambda name=name: checks.good(name, "there")  # noqa: E731
+        monkeypatch.setattr(checks, name, check)

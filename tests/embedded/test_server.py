@@ -1,0 +1,113 @@
+"""The Temporal server that Reelin brings along."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+
+from reelin.embedded.ports import choose_port
+from reelin.embedded.server import RETENTION, ServerPlan, TemporalServer, find_temporal
+from reelin.errors import StartupError
+from reelin.temporal import connect, ensure_search_attributes
+
+
+def plan_in(folder: Path) -> ServerPlan:
+    return ServerPlan(find_temporal(), folder, choose_port(0), choose_port(0))
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
+    made = TemporalServer(plan_in(tmp_path))
+    yield made
+    await made.stop()
+
+
+async def _healthy(client: Client, within: float = 15) -> None:
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                if await client.service_client.check_health():
+                    return
+            except Exception:  # noqa: BLE001 - whatever the client makes of a server that is not there yet
+                await asyncio.sleep(0.05)
+
+
+async def test_it_starts_with_its_search_attributes_and_keeps_history_for_months(server: TemporalServer) -> None:
+    client = await server.start()
+    await ensure_search_attributes(client)
+    request = DescribeNamespaceRequest(namespace="default")
+    described = await client.workflow_service.describe_namespace(request)
+    assert described.config.workflow_execution_retention_ttl.ToTimedelta() == RETENTION
+
+
+async def test_a_server_that_dies_is_started_again_at_the_same_address(server: TemporalServer) -> None:
+    client = await server.start()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    while not server.restarts:
+        await asyncio.sleep(0.01)
+    await _healthy(client)
+    assert server.restarts == 1
+
+
+async def test_the_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from tests.embedded.test_server import TemporalServer, plan_in\n"
+        "async def main():\n"
+        "    server = TemporalServer(plan_in(Path(sys.argv[1])))\n"
+        "    await server.start()\n"
+        "    sys.stdout.write(f'{server.pid}\\n'); sys.stdout.flush()\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    starter = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert starter.stdout is not None
+    pid = int(await starter.stdout.readline())
+    starter.kill()
+    await starter.wait()
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "Temporal's server outlived the one that started it"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_cannot_start_is_one_clear_line(server: TemporalServer) -> None:
+    server.plan.folder.mkdir(exist_ok=True)
+    (server.plan.folder / "temporal.db").write_bytes(b"this is not a database" * 500)
+    with pytest.raises(StartupError, match=r"server\.log") as raised:
+        await server.start()
+    assert "\n" not in str(raised.value)
+
+
+async def test_a_port_that_was_taken_meanwhile_is_replaced_and_its_holder_left_alone(
+    server: TemporalServer, tmp_path: Path
+) -> None:
+    first = await server.start()
+    plan = ServerPlan(find_temporal(), tmp_path / "second", server.plan.port, server.plan.ui_port)
+    second = TemporalServer(plan)
+    try:
+        client = await second.start()
+        assert second.plan.port.number != server.plan.port.number
+        assert second.restarts == 0
+        assert client.service_client.config.target_host != first.service_client.config.target_host
+    finally:
+        await second.stop()
+    await _healthy(first)
+
+
+async def test_an_address_where_no_temporal_answers_is_one_clear_line() -> None:
+    with pytest.raises(StartupError, match="reelin up"):
+        await connect(f"127.0.0.1:{choose_port(0).number}")

@@ -1,0 +1,77 @@
+"""`reelin up` as a program: what it says when it cannot start, and that it stops cleanly."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.service import Service
+
+
+def _up(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("REELIN_")}
+    return subprocess.run(
+        [sys.executable, "-m", "reelin.cli", "up", *arguments],
+        env={**clean, "REELIN_DATA_DIR": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _is_one_clear_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    said = done.stderr.strip()
+    assert done.returncode == 2, done
+    assert "Traceback" not in said
+    for word in words:
+        assert word in " ".join(said.split()), said
+    assert len(said) < 500
+
+
+def test_a_second_up_on_the_same_folder_says_where_the_first_is(tmp_path: Path) -> None:
+    service = Service(tmp_path).start()
+    try:
+        _is_one_clear_line(_up(service.data_dir), "already", service.note["url"])
+        assert httpx.get(service.note["url"] + "/healthz").status_code == 200
+    finally:
+        assert service.stop() == 0, service.said()
+        service.close()
+    assert not (service.data_dir / "up.json").exists()
+    assert service.tree() == []
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        _is_one_clear_line(_up(tmp_path, "--port", str(port)), f"127.0.0.1:{port}", "--port")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    _is_one_clear_line(_up(tmp_path / "file" / "data"), "REELIN_DATA_DIR")
+    _is_one_clear_line(_up(tmp_path / "data", REELIN_MEDIA_DIR=str(tmp_path / "file" / "media")), "REELIN_MEDIA_DIR")
+
+
+def test_off_loopback_it_does_not_start_without_a_token(tmp_path: Path) -> None:
+    _is_one_clear_line(_up(tmp_path, "--host", "0.0.0.0"), "REELIN_API_TOKEN", "--no-auth")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"REELIN_MAX_DOWNLOAD": "3"}, ["REELIN_MAX_DOWNLOAD", "Did you mean REELIN_MAX_DOWNLOADS?"]),
+        ({"REELIN_MAX_DOWNLOADS": "many"}, ["REELIN_MAX_DOWNLOADS", "many"]),
+        ({"REELIN_EGRESS_ALLOW": "10.0.0.0/99"}, ["REELIN_EGRESS_ALLOW"]),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, environment: dict[str, str], words: list[str]) -> None:
+    _is_one_clear_line(_up(tmp_path, **environment), *words)
