@@ -1,0 +1,131 @@
+"""kill -9 of one part or of everything, in the middle of a download."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reelin.contracts.jobs import State
+from reelin.origin.server import Origin
+from tests.service.service import Service
+from tests.service.test_downloads import undisturbed
+
+MakeService = Callable[..., Service]
+RATE = 400_000
+SIZE = 2_400_000
+
+
+def _only_file(service: Service) -> Path:
+    """There is one published file, and no partial one."""
+    [found] = [path for path in service.media_dir.rglob("*") if path.is_file()]
+    return found
+
+
+@pytest.mark.parametrize("whole_tree", [True, False], ids=["everything", "the program alone"])
+def test_a_direct_download_goes_on_where_it_was_after_a_kill(
+    new_service: MakeService, origin: Origin, whole_tree: bool
+) -> None:
+    path = f"/file/{SIZE}/killed-{whole_tree}"
+    service = new_service().start()
+    job = service.submit(origin.url_for(path, rate=RATE))
+    service.wait_until(job.id, percent=30)
+    started = service.tree()
+    if whole_tree:
+        service.kill()
+    else:
+        service.kill_program()
+    _, alive = psutil.wait_procs(started, timeout=3)
+    assert not alive, "nothing that it started may outlive it"
+    service.start()
+    done = service.wait(job.id)
+    assert done.state is State.COMPLETED, done.failure
+    assert done.attempt == 1, "a crash uses no attempt"
+    assert service.path_of(done).read_bytes() == origin.reference(path)
+    # The generic extractor's probe is a GET of its own, cut off after its first bytes; each start makes one.
+    transfers = [record for record in origin.requests(path) if record.bytes_sent > 200_000]
+    fetched_again = sum(record.bytes_sent for record in transfers) - SIZE
+    assert len(transfers) == 2
+    assert 0 <= fetched_again <= RATE, f"{fetched_again} bytes were fetched again"
+    _only_file(service)
+
+
+def test_a_stream_goes_on_where_it_was_after_a_kill(new_service: MakeService, origin: Origin, tmp_path: Path) -> None:
+    path = "/hls/plain/master.m3u8"
+    reference = undisturbed(origin.url_for(path, key="reference"), tmp_path)
+    service = new_service().start()
+    job = service.submit(origin.url_for(path, seg_rate=150_000, key="killed", seg_key="killed"))
+    service.wait_until(job.id, percent=30)
+    service.kill()
+    service.start()
+    done = service.wait(job.id)
+    assert done.state is State.COMPLETED, done.failure
+    assert service.path_of(done).read_bytes() == reference
+    transfers = [record for record in origin.log if "killed" in record.query and record.bytes_sent]
+    segments = [record.path for record in transfers if record.path.endswith(".ts")]
+    again = len(segments) - len(set(segments))
+    assert again <= 4, f"{again} fragments were fetched again with four threads"
+
+
+def test_the_death_of_temporals_server_costs_a_pause(new_service: MakeService, origin: Origin) -> None:
+    path = f"/file/{SIZE}/server-killed"
+    service = new_service().start()
+    job = service.submit(origin.url_for(path, rate=RATE))
+    service.wait_until(job.id, percent=30)
+    service.temporal().kill()
+    done = service.wait(job.id)
+    assert done.state is State.COMPLETED, done.failure
+    assert service.path_of(done).read_bytes() == origin.reference(path)
+    _only_file(service)
+
+
+def test_a_download_that_finishes_while_temporal_is_away_for_40_s_has_one_file_and_one_outcome(
+    new_service: MakeService, origin: Origin
+) -> None:
+    path = f"/file/{SIZE}/away"
+    service = new_service().start()
+    job = service.submit(origin.url_for(path, rate=RATE))
+    service.wait_until(job.id, percent=10)
+    temporal = service.temporal()
+    temporal.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(40)
+    finally:
+        temporal.send_signal(signal.SIGCONT)
+    done = service.wait(job.id)
+    assert done.state is State.COMPLETED, done.failure
+    assert service.path_of(done).read_bytes() == origin.reference(path)
+    _only_file(service)
+    version = service.job(job.id).version
+    time.sleep(8)  # longer than the heartbeat timeout: a second attempt would have changed the job by now
+    assert service.job(job.id).version == version
+
+
+def test_jobs_are_accepted_while_temporal_is_away_and_start_when_it_is_back(
+    new_service: MakeService, origin: Origin
+) -> None:
+    service = new_service().start()
+    temporal = service.temporal()
+    temporal.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        jobs = [service.submit(f"{origin.url}/file/100000/while-away-{number}") for number in range(5)]
+        assert time.monotonic() - began < 2
+        assert {service.job(job.id).state for job in jobs} == {State.QUEUED}
+        # Whoever kills it now loses nothing: the jobs are in the table.
+    finally:
+        temporal.send_signal(signal.SIGCONT)
+    assert {service.wait(job.id).state for job in jobs} == {State.COMPLETED}
+
+
+def test_an_accepted_job_survives_a_kill_right_after_the_answer(new_service: MakeService, origin: Origin) -> None:
+    service = new_service().start()
+    jobs = [service.submit(f"{origin.url}/file/100000/accepted-{number}") for number in range(10)]
+    service.kill()
+    service.start()
+    assert {service.wait(job.id).state for job in jobs} == {State.COMPLETED}
+    assert len(list(service.media_dir.rglob("*.mp4"))) == 10
