@@ -15,7 +15,6 @@ from reelin.api.dispatcher import Dispatcher
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 
-
 #: The wish to cancel is stored already: whoever asked need not wait for a Temporal that hangs.
 PATIENCE = timedelta(seconds=2)
 

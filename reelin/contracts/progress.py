@@ -9,7 +9,7 @@ from reelin.contracts.model import Message
 class ProgressEvent(Message):
     """The newest state of a running job: having missed all earlier ones is harmless.
 
-    `version` is microseconds since the epoch, by the clock of the worker that has the job.
+    `version` is when the engine saw it, in microseconds since the epoch.
     """
 
     job_id: str

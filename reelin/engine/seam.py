@@ -5,8 +5,11 @@ Tests of workflows and activities may put a fake behind this seam; nothing insid
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
+
+from pydantic import Field
 
 from reelin.contracts.jobs import Phase, Progress
 from reelin.contracts.media import Downloaded, Extracted
@@ -34,11 +37,15 @@ class ExtractTask(Message):
 
 
 class Report(Message):
-    """How far a task is; at most ten a second, phase changes at once. The newest replaces all earlier ones."""
+    """How far a task is; at most ten a second, phase changes at once. The newest replaces all earlier ones.
+
+    `at` is when it was true, in microseconds since the epoch.
+    """
 
     phase: Phase
     progress: Progress
     title: str | None = None
+    at: int = Field(default_factory=lambda: time.time_ns() // 1000)
 
 
 ReportSink = Callable[[Report], None]
