@@ -86,8 +86,7 @@ class FailedRecord(Message):
 
 
 class JobOutcome(Message):
-    """What a workflow returns: the job's final state, for Temporal's UI."""
+    """What a workflow returns, for Temporal's UI. One that fails raises the Failure instead."""
 
     state: State
     title: str | None = None
-    failure: Failure | None = None

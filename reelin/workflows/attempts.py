@@ -12,7 +12,6 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 with workflow.unsafe.imports_passed_through():
     from reelin.contracts.failures import REMEDIES, Failure, FailureKind
-    from reelin.contracts.jobs import State
     from reelin.contracts.work import (
         RECORD_CANCELLED,
         RECORD_FAILED,
@@ -56,7 +55,10 @@ class _Tally:
 
 
 async def run_to_outcome(job: JobRequest, work: Work) -> JobOutcome:
-    """Runs `work` until it is done, given up or cancelled; returns the outcome that was recorded."""
+    """Runs `work` until it is done, given up or cancelled, which is recorded.
+
+    Raises ApplicationError with the Failure where it is given up, CancelledError where it is cancelled.
+    """
     try:
         return await _attempt_until_final(job, work)
     except BaseException as error:
@@ -79,7 +81,7 @@ async def _attempt_until_final(job: JobRequest, work: Work) -> JobOutcome:
         failure = _describe(report, number, will_retry=wait is not None)
         if wait is None:
             await _record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
-            return JobOutcome(state=State.FAILED, failure=failure)
+            raise _failed(failure)
         await _wait_for_next(job, failure, number, wait)
         number, fresh = number + 1, policy_for(report.kind).fresh
 
@@ -155,6 +157,13 @@ async def _record(activity: str, record: WaitingRecord | FailedRecord | JobReque
         retry_policy=LOST_WORKER,
         summary=summary,
     )
+
+
+def _failed(failure: Failure) -> ApplicationError:
+    """A job that failed is a workflow that failed: whoever looks at Temporal's UI sees it, and why."""
+    workflow.set_current_details(f"**Failed**: {failure.kind}")
+    text = f"{failure.message} {failure.remedy}"
+    return ApplicationError(text, failure, type=failure.kind, non_retryable=True)
 
 
 def _outcome(result: FetchResult) -> JobOutcome:

@@ -39,7 +39,7 @@ POLICIES: dict[FailureKind, Policy] = {
     FailureKind.EXPIRED_URL: Policy(attempts=4, first=timedelta(seconds=1)),
     FailureKind.RESUME_CONFLICT: Policy(attempts=2, first=timedelta(seconds=1), fresh=True),
     FailureKind.DISK_FULL: Policy(
-        attempts=1_000_000, first=timedelta(seconds=30), longest=timedelta(minutes=5), window=timedelta(days=30)
+        attempts=1_000_000, first=timedelta(seconds=10), longest=timedelta(minutes=5), window=timedelta(days=30)
     ),
     FailureKind.NOT_LIVE_YET: Policy(
         attempts=10_000, first=timedelta(minutes=5), longest=HOUR, window=timedelta(days=30)

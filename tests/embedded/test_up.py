@@ -75,3 +75,7 @@ def test_off_loopback_it_does_not_start_without_a_token(tmp_path: Path) -> None:
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, environment: dict[str, str], words: list[str]) -> None:
     _is_one_clear_line(_up(tmp_path, **environment), *words)
+
+
+def test_a_missing_ffmpeg_is_named_with_where_to_get_it(tmp_path: Path) -> None:
+    _is_one_clear_line(_up(tmp_path, IMAGEIO_FFMPEG_EXE=str(tmp_path / "nothing"), PATH=""), "ffmpeg", "install")

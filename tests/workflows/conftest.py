@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Kind
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE, JobOutcome
 from reelin.embedded.server import DYNAMIC_CONFIG, find_temporal
@@ -49,6 +51,16 @@ class Stage:
 
     async def run(self, script: Script, kind: Kind = Kind.VIDEO) -> JobOutcome:
         return await (await self.start(script, kind)).result()
+
+    async def fail(self, script: Script, kind: Kind = Kind.VIDEO) -> Failure:
+        """Runs it to its failure."""
+        with pytest.raises(WorkflowFailureError) as raised:
+            await self.run(script, kind)
+        cause = raised.value.cause
+        assert isinstance(cause, ApplicationError)
+        failure = Failure.model_validate(cause.details[0])
+        assert cause.type == failure.kind
+        return failure
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,95 @@
+"""yt-dlp as Reelin runs it: one video per object, nothing crawled, downloads that survive a kill at any moment.
+
+This module and the downloaders that it imports override methods that are not yt-dlp's public interface.
+`programs.YT_DLP_CHECKED` names the versions that this was checked with; the tests tell whether a newer one still fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from yt_dlp import YoutubeDL
+from yt_dlp.downloader import DashSegmentsFD, HlsFD, HttpFD, get_suitable_downloader
+from yt_dlp.extractor import gen_extractor_classes
+from yt_dlp.extractor.common import UnsupportedURLIE
+
+from reelin.engine.child.direct import DirectFD
+from reelin.engine.child.fetched import Fetched
+from reelin.engine.child.foreign import fetch_from_the_start
+from reelin.engine.child.fragments import DashFD, NativeHlsFD
+
+_CRASH_SAFE: dict[type, type] = {HttpFD: DirectFD, HlsFD: NativeHlsFD, DashSegmentsFD: DashFD}
+
+Info = dict[str, Any]
+
+
+class PlaylistFound(Exception):
+    """The URL is a playlist: `listing` is what the extractor said, its entries untouched."""
+
+    def __init__(self, listing: Info) -> None:
+        super().__init__("a playlist")
+        self.listing = listing
+
+
+class Downloader(YoutubeDL):  # type: ignore[misc]
+    """`on_video` is called once the extractor is through, before the first byte is fetched.
+
+    `on_wait` hears for how many seconds the site has asked to wait.
+    """
+
+    def __init__(
+        self,
+        params: dict[str, Any],
+        *,
+        extractors: Mapping[str, Any],
+        fetched: Fetched,
+        on_video: Callable[[Info], None],
+        on_wait: Callable[[float], None],
+    ) -> None:
+        self.fetched = fetched
+        self.on_wait = on_wait
+        self._extractors = extractors
+        self._on_video = on_video
+        super().__init__(params)
+
+    def add_default_info_extractors(self) -> None:
+        """Finding and adding all of them takes 60 ms; they are classes, and the same ones every time."""
+        self._ies.update(self._extractors)
+        self.add_info_extractor(UnsupportedURLIE())
+
+    def process_ie_result(self, ie_result: Info, download: bool = True, extra_info: Info | None = None) -> Any:
+        """Every result of an extractor passes here, the inner ones too: stop before a playlist is walked through."""
+        if ie_result.get("_type", "video") in ("playlist", "multi_video", "compat_list"):
+            raise PlaylistFound(ie_result)
+        return super().process_ie_result(ie_result, download, extra_info)
+
+    def process_info(self, info_dict: Info) -> None:
+        self._on_video(info_dict)
+        super().process_info(info_dict)
+
+    def _forceprint(self, key: str, info_dict: Info) -> None:
+        """yt-dlp's own formats tables of formats here, seven times a video, whether or not anything prints them."""
+
+    def dl(self, name: str, info: Info, subtitle: bool = False, test: bool = False) -> Any:
+        """`YoutubeDL.dl`, with Reelin's downloaders in place of yt-dlp's own."""
+        if test:
+            return super().dl(name, info, subtitle, test)
+        if not info.get("url"):
+            self.raise_no_formats(info, True)
+        theirs = get_suitable_downloader(info, self.params)
+        downloader = _CRASH_SAFE.get(theirs, theirs)(self, self.params)
+        for hook in [] if subtitle else self._progress_hooks:
+            downloader.add_progress_hook(hook)
+        own_info = self._copy_infodict(info)
+        if own_info.get("http_headers") is None:
+            own_info["http_headers"] = self._calc_headers(own_info)
+        if theirs in _CRASH_SAFE:
+            return downloader.download(name, own_info, subtitle)
+        return fetch_from_the_start(downloader, Path(name), own_info, subtitle)
+
+
+def default_extractors() -> dict[str, Any]:
+    """The extractors that a new YoutubeDL would add, by key; without the last one, which belongs to its object."""
+    return {extractor.ie_key(): extractor for extractor in gen_extractor_classes() if extractor._ENABLED}

@@ -1,0 +1,45 @@
+"""Streams that have arrived whole, kept until the job is done.
+
+ffmpeg merges, fixes and converts after the download, and deletes or replaces what was fetched. A kill in the middle
+would cost the whole download; a second name for the same file costs nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reelin.engine.child.records import read_record, write_record
+
+
+class Fetched:
+    """`identity` says which stream a file is (its format and length): another one under the same name is not it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, whole: Path, name: str, identity: str) -> None:
+        """File system without hard links: not kept, and fetched again should ffmpeg's work be interrupted."""
+        kept = self._folder / name
+        try:
+            self._folder.mkdir(exist_ok=True)
+            kept.unlink(missing_ok=True)
+            kept.hardlink_to(whole)
+        except OSError:
+            return
+        write_record(self._record(name), {"identity": identity, "bytes": whole.stat().st_size})
+
+    def restore(self, target: Path, identity: str) -> bool:
+        """Put the stream where yt-dlp expects it. False if it was never whole, or is another one."""
+        kept = self._folder / target.name
+        record = read_record(self._record(target.name))
+        try:
+            if record is None or record.get("identity") != identity or record.get("bytes") != kept.stat().st_size:
+                return False
+            target.unlink(missing_ok=True)
+            target.hardlink_to(kept)
+        except OSError:
+            return False
+        return True
+
+    def _record(self, name: str) -> Path:
+        return self._folder / f"{name}.json"

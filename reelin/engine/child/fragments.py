@@ -1,0 +1,153 @@
+"""HLS and DASH: streams of fragments, appended so that a kill at any moment neither doubles nor drops one.
+
+yt-dlp appends to whatever `.part` holds, writes its record in place, and counts fragments in worker threads that run
+ahead of the appending. Here a record (`NAME.ytdl`) vouches for a number of fragments *and* for the length they make;
+it is replaced after each append, and on the next start the part is cut to that length.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from yt_dlp.downloader import DashSegmentsFD, HlsFD
+
+from reelin.contracts.failures import FailureKind
+from reelin.engine.child.direct import FragmentFD, QuietFD
+from reelin.engine.child.fragmentmeter import FragmentMeter
+from reelin.engine.child.identity import stream_identity
+from reelin.engine.child.records import read_record, write_record
+from reelin.errors import MediaFailure
+
+Context = dict[str, Any]
+
+
+class CrashSafeFragments(QuietFD):
+    """Over yt-dlp's FragmentFD. `ctx["appended"]` is the number of fragments in the part: nobody else writes it."""
+
+    def _prepare_and_start_frag_download(self, ctx: Context, info_dict: dict[str, Any]) -> None:
+        ctx["identity"] = f"{stream_identity(info_dict)}|{ctx['total_frags']}"
+        ctx["webvtt"] = info_dict.get("ext") == "vtt"
+        super()._prepare_and_start_frag_download(ctx, info_dict)
+
+    def _prepare_frag_download(self, ctx: Context) -> None:
+        ctx["appended"] = self._reconcile(ctx)
+        super()._prepare_frag_download(ctx)
+        ctx["dl"] = FragmentFD(self.ydl, self._fragment_params())
+
+    def _fragment_params(self) -> dict[str, Any]:
+        """The rate limit is the stream's: each of its threads has a share of it."""
+        threads = int(self.params.get("concurrent_fragment_downloads") or 1)
+        limit = self.params.get("ratelimit")
+        return {
+            **self.params,
+            "retries": self.params.get("fragment_retries"),
+            "ratelimit": limit / threads if limit else None,
+        }
+
+    # What is on disk
+
+    def _reconcile(self, ctx: Context) -> int:
+        """Make the part what its record vouches for. Returns the number of fragments in it."""
+        part, record = self._part(ctx), self._vouched(ctx)
+        if record is None:
+            for leftover in (part, self._record(ctx), *self._fragments(part)):
+                leftover.unlink(missing_ok=True)
+            return 0
+        os.truncate(part, record["bytes"])
+        for fragment in self._fragments(part):
+            if not _is_ahead(fragment, record["fragments"]):
+                fragment.unlink()
+        return int(record["fragments"])
+
+    def _vouched(self, ctx: Context) -> dict[str, Any] | None:
+        record = read_record(self._record(ctx))
+        if ctx.get("live") or record is None or record.get("identity") != ctx["identity"]:
+            return None
+        counts = (record.get("fragments"), record.get("bytes"))
+        if not all(isinstance(count, int) and count >= 0 for count in counts) or self._is_nearly_done(ctx, record):
+            return None
+        part = self._part(ctx)
+        return record if part.is_file() and part.stat().st_size >= record["bytes"] else None
+
+    def _is_nearly_done(self, ctx: Context, record: dict[str, Any]) -> bool:
+        """WebVTT with one fragment to go: HlsFD would take it for a stream of one fragment, and not merge its cues."""
+        return bool(ctx.get("webvtt")) and record["fragments"] >= ctx["total_frags"] - 1
+
+    def _part(self, ctx: Context) -> Path:
+        return Path(self.temp_name(ctx["filename"]))
+
+    def _record(self, ctx: Context) -> Path:
+        return Path(self.ytdl_filename(ctx["filename"]))
+
+    def _fragments(self, part: Path) -> list[Path]:
+        return [entry for entry in part.parent.iterdir() if entry.name.startswith(f"{part.name}-Frag")]
+
+    def _read_ytdl_file(self, ctx: Context) -> None:
+        record = read_record(self._record(ctx)) or {}
+        ctx["fragment_index"] = ctx["appended"]
+        if "extra_state" in record:
+            ctx["extra_state"] = record["extra_state"]
+
+    def _write_ytdl_file(self, ctx: Context) -> None:
+        part = self._part(ctx)
+        length = part.stat().st_size if part.exists() else 0
+        record = {"identity": ctx["identity"], "fragments": ctx["appended"], "bytes": length}
+        if "extra_state" in ctx:  # WebVTT: cues that later fragments may still lengthen.
+            record["extra_state"] = ctx["extra_state"]
+        write_record(self._record(ctx), record)
+
+    # The fragments
+
+    def _append_fragment(self, ctx: Context, frag_content: bytes) -> None:
+        """Bytes first, then the record that vouches for them, then the fragment's own file goes."""
+        ctx["dest_stream"].write(frag_content)
+        ctx["dest_stream"].flush()
+        ctx["appended"] += 1
+        if ctx.get("live") is not True:
+            self._write_ytdl_file(ctx)
+        Path(ctx.pop("fragment_filename_sanitized")).unlink(missing_ok=True)
+
+    def _start_frag_download(self, ctx: Context, info_dict: dict[str, Any]) -> float:
+        start_bytes = ctx["complete_frags_downloaded_bytes"]
+        meter = FragmentMeter(start_bytes, ctx["appended"], None if ctx.get("live") else ctx["total_frags"])
+
+        def on_fragment(status: dict[str, Any]) -> None:
+            meter.note(status)
+            self._hook_progress({"filename": ctx["filename"], **meter.status()}, info_dict)
+
+        ctx["dl"].add_progress_hook(on_fragment)
+        self._hook_progress({"filename": ctx["filename"], **meter.status()}, info_dict)
+        ctx["started"] = time.time()
+        return float(ctx["started"])
+
+    def report_retry(self, err: Exception, *args: Any, **kwargs: Any) -> None:
+        """A fragment's own downloader has tried again as often as it is worth; raise what it met, not its text."""
+        raise err
+
+    def _finish_frag_download(self, ctx: Context, info_dict: dict[str, Any]) -> bool:
+        ctx["dest_stream"].close()
+        part, target = self._part(ctx), Path(ctx["filename"])
+        if not part.stat().st_size:
+            raise MediaFailure(FailureKind.SITE_ERROR, "The site sent an empty stream.")
+        self.keep(part, target, info_dict)
+        part.replace(target)
+        self._record(ctx).unlink(missing_ok=True)
+        self.hook_finished(target, info_dict)
+        return True
+
+
+class NativeHlsFD(CrashSafeFragments, HlsFD):  # type: ignore[misc]
+    """In place of yt-dlp's HlsFD."""
+
+
+class DashFD(CrashSafeFragments, DashSegmentsFD):  # type: ignore[misc]
+    """In place of yt-dlp's DashSegmentsFD."""
+
+
+def _is_ahead(fragment: Path, appended: int) -> bool:
+    """Whole, and not in the stream yet."""
+    number = fragment.name.rpartition("-Frag")[2]
+    return number.isdigit() and int(number) > appended

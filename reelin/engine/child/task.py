@@ -1,0 +1,176 @@
+"""A task in named steps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.media import Downloaded, Extracted, ScratchFile
+from reelin.engine.child.channel import Outlet
+from reelin.engine.child.check import check, refuse_unsafe
+from reelin.engine.child.description import describe, extracted
+from reelin.engine.child.downloader import Downloader, Info, PlaylistFound
+from reelin.engine.child.failures import translate
+from reelin.engine.child.fetched import Fetched
+from reelin.engine.child.parameters import parameters
+from reelin.engine.child.progress import Reporter
+from reelin.engine.child.scratch import Scratch
+from reelin.engine.child.tools import Tools
+from reelin.engine.child.watch import Watch
+from reelin.engine.seam import DownloadTask, ExtractTask
+from reelin.errors import MediaFailure
+
+#: Entries of a playlist that are counted one by one, where the extractor does not say how many there are.
+_MAX_COUNTED = 100_000
+
+
+def run_download(task: DownloadTask, outlet: Outlet, tools: Tools, *, direct: bool = False) -> Downloaded:
+    """Raises MediaFailure for whatever goes wrong outside this package. `direct` passes by the proxy."""
+    return DownloadRun(task, outlet, tools, {"proxy": ""} if direct else {}).run()
+
+
+class DownloadRun:
+    """Prepare the scratch folder, extract and download, check, put down that it is done."""
+
+    def __init__(self, task: DownloadTask, outlet: Outlet, tools: Tools, overrides: dict[str, Any]) -> None:
+        self._task = task
+        self._overrides = overrides
+        self._tools = tools
+        self._reporter = Reporter(outlet, task.options.max_bytes)
+        self._scratch = Scratch(task)
+        self._watch = Watch(self._scratch.folder, self._reporter)
+        self._log = Log()
+        self._extracted = False
+
+    def run(self) -> Downloaded:
+        self._reporter.extracting()
+        with self._translating():
+            self._scratch.hold()
+            try:
+                return self._scratch.done() or self._download()
+            finally:
+                self._scratch.release()
+
+    def _download(self) -> Downloaded:
+        self._scratch.clear_leftovers()
+        info = self._fetch()
+        self._reporter.publishing()
+        downloaded = Downloaded(metadata=describe(info, self._task.url), files=self._check(info))
+        self._scratch.finish(downloaded)
+        return downloaded
+
+    def _fetch(self) -> Info:
+        downloader = Downloader(
+            self._parameters(),
+            extractors=self._tools.extractors,
+            fetched=self._scratch.fetched,
+            on_video=self._on_video,
+            on_wait=self._reporter.alive,
+        )
+        with self._watch, downloader:
+            info = downloader.extract_info(self._task.url, download=True)
+        if not info:
+            raise MediaFailure(FailureKind.UNSUPPORTED_URL, "There is no video at this URL.")
+        return dict(info)
+
+    def _parameters(self) -> dict[str, Any]:
+        chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies_dir=self._tools.cookies_dir)
+        return {
+            **chosen,
+            "paths": self._scratch.paths,
+            "logger": self._log,
+            "progress_hooks": [self._reporter.on_progress],
+            "postprocessor_hooks": [self._reporter.on_postprocessor],
+            "postprocessor_args": {"ffmpeg": self._watch.arguments},
+            **self._overrides,
+        }
+
+    def _on_video(self, info: Info) -> None:
+        self._extracted = True
+        refuse_unsafe(str(info.get("ext")).lower())
+        self._reporter.video(info, describe(info, self._task.url).title)
+        self._watch.expect(info.get("duration"))
+
+    def _check(self, info: Info) -> tuple[ScratchFile, ...]:
+        return check(info, self._scratch.folder, self._tools.ffmpeg, self._reporter.at)
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except PlaylistFound as found:
+            raise _is_playlist(found.listing) from None
+        except MediaFailure:
+            raise
+        except Exception as error:
+            raise translate(error, extracted=self._extracted, messages=self._log.errors) from error
+
+
+def run_extract(task: ExtractTask, outlet: Outlet, tools: Tools) -> Extracted:
+    """Look, and fetch nothing. A playlist's entries are counted and left alone."""
+    Reporter(outlet, None).extracting()
+    log = Log()
+    try:
+        return extracted(_look(task, tools, log), task.url)
+    except MediaFailure:
+        raise
+    except Exception as error:
+        raise translate(error, extracted=False, messages=log.errors) from error
+
+
+def _look(task: ExtractTask, tools: Tools, log: Log) -> Info:
+    folder = Path(task.scratch_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = parameters(task, ffmpeg=tools.ffmpeg, cookies_dir=tools.cookies_dir)
+    with Downloader(
+        {**chosen, "logger": log},
+        extractors=tools.extractors,
+        fetched=Fetched(folder),
+        on_video=lambda _: None,
+        on_wait=lambda _: None,
+    ) as downloader:
+        try:
+            info = downloader.extract_info(task.url, download=False)
+        except PlaylistFound as found:
+            return _with_entries(found.listing)
+    if not info:
+        raise MediaFailure(FailureKind.UNSUPPORTED_URL, "There is no video at this URL.")
+    return dict(info)
+
+
+def _with_entries(listing: Info) -> Info:
+    """Extractors list a playlist's entries page by page, as they are asked for."""
+    entries = listing.get("entries") or []
+    return {**listing, "entries": list(itertools.islice(entries, _MAX_COUNTED))}
+
+
+def _is_playlist(listing: Info) -> MediaFailure:
+    entries = listing.get("entries")
+    count = listing.get("playlist_count") or (len(entries) if isinstance(entries, list) else None)
+    size = f"a playlist of {count} entries" if count else "a playlist"
+    return MediaFailure(
+        FailureKind.UNSUPPORTED_URL, f"This URL is {size}, not one video. Submit it as a playlist instead."
+    )
+
+
+class Log:
+    """What yt-dlp says. Its errors help to tell failures apart; the rest is for a terminal."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def debug(self, message: str) -> None:
+        """Also what yt-dlp prints as information."""
+
+    def info(self, message: str) -> None:
+        pass
+
+    def warning(self, message: str) -> None:
+        pass
+
+    def error(self, message: str) -> None:
+        self.errors.append(message)

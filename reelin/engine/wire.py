@@ -1,0 +1,105 @@
+"""What the worker and the engine's processes say to each other: one JSON line or datagram a message."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from reelin.contracts.media import Downloaded, Extracted
+from reelin.contracts.model import Message
+from reelin.engine.seam import DownloadTask, ExtractTask, Report
+
+# The control socket, worker and fork server. It keeps message boundaries (SOCK_SEQPACKET).
+
+
+class Launch(Message):
+    """The first message to a fork server: what all of its children need to know."""
+
+    type: Literal["launch"] = "launch"
+    ffmpeg: str
+    cookies_dir: str
+
+
+class Ready(Message):
+    """The fork server is warm and forks from now on."""
+
+    type: Literal["ready"] = "ready"
+
+
+class Spawn(Message):
+    """Fork a child; its end of the channel travels with this message. Answered by Spawned or Refused, in order."""
+
+    type: Literal["spawn"] = "spawn"
+
+
+class Spawned(Message):
+    type: Literal["spawned"] = "spawned"
+    pid: int
+
+
+class Refused(Message):
+    """The system has no process left to give. Answers Spawn too."""
+
+    type: Literal["refused"] = "refused"
+    reason: str
+
+
+class Exited(Message):
+    """A child has ended and been reaped; nothing of its process group is left to adopt."""
+
+    type: Literal["exited"] = "exited"
+    pid: int
+    status: int = Field(description="As os.waitstatus_to_exitcode gives it: negative is a signal")
+
+
+# A child's channel: tasks one way, news the other. It is a stream of lines.
+
+
+class Reported(Message):
+    type: Literal["report"] = "report"
+    report: Report
+
+
+class Alive(Message):
+    """The task moves, although no byte arrives: ffmpeg writes, or the site asked to wait so long."""
+
+    type: Literal["alive"] = "alive"
+    for_seconds: float = 0
+
+
+class Finished(Message):
+    type: Literal["done"] = "done"
+    downloaded: Downloaded | None = None
+    extracted: Extracted | None = None
+
+
+class Failed(Message):
+    """`detail` is for the log only."""
+
+    type: Literal["failed"] = "failed"
+    kind: str
+    message: str
+    retry_after_seconds: float | None = None
+    detail: str | None = None
+
+
+class Order(Message):
+    """A task for a child: the one that is not None."""
+
+    type: Literal["order"] = "order"
+    download: DownloadTask | None = None
+    extract: ExtractTask | None = None
+
+
+Control = Launch | Spawn
+ControlReply = Ready | Spawned | Refused | Exited
+News = Reported | Alive | Finished | Failed
+
+CONTROL: TypeAdapter[Control] = TypeAdapter(Annotated[Control, Field(discriminator="type")])
+CONTROL_REPLY: TypeAdapter[ControlReply] = TypeAdapter(Annotated[ControlReply, Field(discriminator="type")])
+NEWS: TypeAdapter[News] = TypeAdapter(Annotated[News, Field(discriminator="type")])
+
+
+def line(message: Message) -> bytes:
+    return message.model_dump_json().encode() + b"\n"

@@ -1,0 +1,48 @@
+"""A disk that fills up costs a pause."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import State
+from reelin.origin.server import Origin
+from tests.service.service import Service
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB. Needs the right to mount: skipped without it, except in CI."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "reelin-test", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        if os.environ.get("CI") and os.geteuid() == 0:
+            pytest.fail(f"cannot mount: {mounted.stderr!r}")
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_makes_the_job_wait_until_there_is_room(
+    new_service: Callable[..., Service], origin: Origin, small_disk: Path
+) -> None:
+    path = "/file/5000000/too-much-for-the-disk"
+    service = new_service(REELIN_MEDIA_DIR=str(small_disk)).start()
+    service.media_dir = small_disk
+    job = service.submit(origin.url + path)
+    waiting = service.wait_until(job.id, state=State.WAITING)
+    assert waiting.failure is not None
+    assert waiting.failure.kind is FailureKind.DISK_FULL, waiting.failure
+    assert waiting.next_attempt_at is not None
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    done = service.wait(job.id, within=90)
+    assert done.state is State.COMPLETED, done.failure
+    assert service.path_of(done).read_bytes() == origin.reference(path)
