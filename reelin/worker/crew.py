@@ -29,7 +29,7 @@ METADATA_AT_ONCE = 4
 #: Shown in Temporal's UI. Without a name of our own the SDK hashes every loaded module, for 0.1 s.
 BUILD_ID = f"reelin-{__version__}"
 #: They are bursts of pure computing: more at once would only keep the API and the downloads from the processor.
-WORKFLOW_TASKS_AT_ONCE = 8
+WORKFLOW_TASKS_AT_ONCE = 2
 
 
 class Crew:

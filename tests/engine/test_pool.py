@@ -164,6 +164,15 @@ async def test_a_finished_task_is_not_fetched_again(pool: EnginePool, origin: Or
     assert len(origin.requests(task.url)) == requests
 
 
+async def test_a_direct_file_that_turns_out_to_be_forbidden_is_not_called_expired(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    url = origin.url_for("/file/100000/forbidden-after-the-probe", fail="403x9", skip=1)
+    with pytest.raises(MediaFailure) as raised:
+        await pool.download(task_for(url, tmp_path / "task"), lambda _: None)
+    assert raised.value.kind == FailureKind.FORBIDDEN
+
+
 async def test_a_stall_is_ended_and_called_by_its_name(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
     url = origin.url_for("/file/900000/stalls.mp4", stall_after=300_000, stall_times=9, skip=1)
     watched = Watched(pool, task_for(url, tmp_path))

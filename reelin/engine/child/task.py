@@ -90,7 +90,8 @@ class DownloadRun:
         }
 
     def _on_video(self, info: Info) -> None:
-        self._extracted = True
+        # A file that was given directly has no other address that a new extraction could find.
+        self._extracted = not info.get("direct")
         refuse_unsafe(str(info.get("ext")).lower())
         self._reporter.video(info, describe(info, self._task.url).title)
         self._watch.expect(info.get("duration"))
@@ -153,7 +154,7 @@ def _is_playlist(listing: Info) -> MediaFailure:
     count = listing.get("playlist_count") or (len(entries) if isinstance(entries, list) else None)
     size = f"a playlist of {count} entries" if count else "a playlist"
     return MediaFailure(
-        FailureKind.UNSUPPORTED_URL, f"This URL is {size}, not one video. Submit it as a playlist instead."
+        FailureKind.UNSUPPORTED_URL, f"This URL is {size}, not one video."
     )
 
 
