@@ -149,8 +149,8 @@ def landlock() -> Finding:
     """With it a download can write to its scratch folder only."""
     abi = ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_ASK_VERSION)
     if abi < 1:
-        return note("Landlock", "this kernel lacks it: downloads run without the file system sandbox")
-    return good("Landlock", f"version {abi}: downloads run in a file system sandbox")
+        return note("Landlock", "this kernel lacks it")
+    return note("Landlock", f"version {abi}; this Reelin does not use it yet")
 
 
 # settings and folders
@@ -252,19 +252,11 @@ def ready(endpoint: Endpoint) -> Finding:
         return bad("ready", str(error), "Look at its log, or start it again.")
     if not answer.is_success:
         return bad("ready", f"not yet: {reasons}", "Wait a moment; then look at its log.")
-    return good("ready", reasons or "everything answers")
+    return good("ready", f"{reasons} answer")
 
 
-def _reasons(body: Any) -> str:
-    """Whatever parts `/readyz` names, with its word on each: "database ok, worker none polls"."""
-    if not isinstance(body, dict):
-        return ""
-    return ", ".join(f"{part} {_word(said)}" for part, said in body.items() if said not in (None, [], {}, ""))
-
-
-def _word(said: Any) -> str:
-    if isinstance(said, dict):
-        return "(" + _reasons(said) + ")"
-    if isinstance(said, list):
-        return " ".join(_word(each) for each in said)
-    return {True: "ok", False: "not ok"}.get(said, str(said)) if isinstance(said, bool) else str(said)
+def _reasons(body: dict[str, Any]) -> str:
+    """Of `/readyz`: each part that is not ready with its reason, or the names of the parts that all are."""
+    parts = {name: said for name, said in body.items() if isinstance(said, dict)}
+    troubled = [f"{name} ({said.get('reason')})" for name, said in parts.items() if not said.get("ok")]
+    return ", ".join(troubled or parts)

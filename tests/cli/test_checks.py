@@ -62,18 +62,21 @@ def test_the_default_port_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reelin_on_the_port_is_good_and_its_reasons_are_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELIN_PORT", api.url.rpartition(":")[2])
     api.answers["GET /healthz"] = JSONResponse({"status": "ok"})
-    api.answers["GET /readyz"] = JSONResponse({"ready": False, "temporal": "does not answer"}, 503)
+    api.answers["GET /readyz"] = JSONResponse(
+        {"ok": False, "database": {"ok": True}, "temporal": {"ok": False, "reason": "It does not answer."}}, 503
+    )
     findings = list(checks.service(load_settings()))
     assert [finding.verdict for finding in findings] == [Verdict.GOOD, Verdict.BAD]
-    assert "temporal does not answer" in findings[1].text
+    assert findings[1].text == "not yet: temporal (It does not answer.)"
 
 
 def test_an_up_that_runs_is_found_by_its_file(api: Api, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "up.json").write_text(json.dumps({"url": api.url, "pid": os.getpid()}))
-    api.answers["GET /readyz"] = JSONResponse({"ready": True, "degraded": []})
+    api.answers["GET /readyz"] = JSONResponse({"ok": True, "database": {"ok": True}, "worker": {"ok": True}})
     findings = list(checks.service(load_settings()))
     assert [finding.verdict for finding in findings] == [Verdict.GOOD, Verdict.GOOD]
+    assert findings[1].text == "database, worker answer"
 
 
 def test_a_service_that_does_not_answer_is_bad() -> None:
