@@ -132,5 +132,3 @@ def test_a_file_system_without_hard_links_gets_a_rename(
     plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
     publish.carry_out(plan, scratch, media, NOTHING)
     assert (media / "A film [1].mp4").read_bytes() == b"media.mp4"
-
-

@@ -153,9 +153,7 @@ def _is_playlist(listing: Info) -> MediaFailure:
     entries = listing.get("entries")
     count = listing.get("playlist_count") or (len(entries) if isinstance(entries, list) else None)
     size = f"a playlist of {count} entries" if count else "a playlist"
-    return MediaFailure(
-        FailureKind.UNSUPPORTED_URL, f"This URL is {size}, not one video."
-    )
+    return MediaFailure(FailureKind.UNSUPPORTED_URL, f"This URL is {size}, not one video.")
 
 
 class Log:
