@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -15,6 +16,7 @@ from reelin.contracts.urls import IPNetwork
 from reelin.errors import SettingsError
 
 PREFIX = "REELIN_"
+ENV_FILE = ".env"
 DEFAULT_PORT = 8484
 
 
@@ -31,7 +33,7 @@ class Settings(BaseSettings):
     """Environment variables with the prefix REELIN_, or the same names in a `.env` file."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=PREFIX, env_file=ENV_FILE, frozen=True, extra="ignore", env_ignore_empty=True
     )
 
     data_dir: Path = Field(default_factory=_default_data_dir, description="Database, Temporal's files, cookie jars")
@@ -114,7 +116,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _refuse_misspelt() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
-    for variable in sorted(os.environ):
+    for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             close = difflib.get_close_matches(variable.upper(), known, n=1)
             hint = f" Did you mean {close[0]}?" if close else " `reelin up --help` lists the settings."

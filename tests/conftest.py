@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
+from tests.disks import mounted
 from tests.origin.fixtures import origin
 from tests.temporal import temporal
 
-__all__ = ["origin", "temporal"]
+__all__ = ["mounted", "origin", "temporal"]

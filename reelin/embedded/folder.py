@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from reelin.errors import StartupError
 
 LOCK = "up.lock"
 NOTE = "up.json"
+LEAST_FREE_BYTES = 64_000_000
 
 
 @contextlib.contextmanager
@@ -30,6 +32,20 @@ def holding(data_dir: Path) -> Iterator[None]:
     finally:
         (data_dir / NOTE).unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def check_space(folder: Path) -> None:
+    """Databases on a full disk fail in many ways, all of them confusing. Raises StartupError."""
+    free = shutil.disk_usage(_nearest_existing(folder)).free
+    if free < LEAST_FREE_BYTES:
+        raise StartupError(
+            f"The disk of {folder} has {free / 1e6:.0f} MB of free space, and Reelin starts with at least "
+            f"{LEAST_FREE_BYTES / 1e6:.0f} MB. Free some; what was accepted is kept."
+        )
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.is_dir())
 
 
 def leave_note(data_dir: Path, **facts: Any) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelin.api.server import ApiServer, check_exposure, listen, url_of
-from reelin.embedded.folder import holding, leave_note
+from reelin.embedded.folder import check_space, holding, leave_note
 from reelin.embedded.ports import Port, choose_port
 from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from reelin.errors import StartupError
@@ -42,6 +42,7 @@ def run_up(settings: Settings, *, no_auth: bool, announce: Callable[[Running], N
     check_exposure(settings, no_auth=no_auth)
     configure_logs(settings.log_level, settings.log_format)
     with holding(settings.data_dir):
+        check_space(settings.data_dir)
         run(_up(settings, announce))
 
 

@@ -35,6 +35,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
+        self._shown = parsed.render_as_string(hide_password=True)
         self._url = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
         self._sqlite = parsed.get_backend_name() == "sqlite"
         self._writer = self._engine(size=1 if self._sqlite else 10, write=True)
@@ -59,8 +60,8 @@ class Database:
         except (DBAPIError, OSError) as error:
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             raise StartupError(
-                f"The database {self._url.render_as_string(hide_password=True)} cannot be opened ({reason}). "
-                "Check REELIN_DATABASE_URL and the folder's permissions."
+                f"The database {self._shown} cannot be opened ({reason}). "
+                "Check REELIN_DATABASE_URL, the folder's permissions and the free space on its disk."
             ) from error
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from tests.service.service import Service
 
 
-def _up(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _up(folder: Path, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("REELIN_")}
     return subprocess.run(
         [sys.executable, "-m", "reelin.cli", "up", *arguments],
@@ -23,6 +24,7 @@ def _up(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         text=True,
         timeout=60,
         check=False,
+        cwd=cwd,
     )
 
 
@@ -75,6 +77,33 @@ def test_off_loopback_it_does_not_start_without_a_token(tmp_path: Path) -> None:
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, environment: dict[str, str], words: list[str]) -> None:
     _is_one_clear_line(_up(tmp_path, **environment), *words)
+
+
+def test_a_misspelt_setting_in_the_env_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("REELIN_MEDIADIR=/tmp\n")
+    _is_one_clear_line(_up(tmp_path / "data", cwd=tmp_path), "REELIN_MEDIADIR", "Did you mean REELIN_MEDIA_DIR?")
+
+
+def test_a_full_disk_is_one_clear_line(mounted: Callable[[str], Path]) -> None:
+    small, tiny = mounted("30m"), mounted("16k")
+    _is_one_clear_line(_up(tiny / "data"), str(tiny), "free space")
+    _is_one_clear_line(_up(small / "data"), str(small), "Free some")
+
+
+def test_a_taken_default_port_gives_way_to_a_free_one_and_that_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8484))
+            taken.listen()
+        except OSError:
+            pass  # somebody has it already: as good
+        service = Service(tmp_path, REELIN_PORT="")
+        service.start()
+        assert "Port 8484 is taken; the API is on" in service.said()
+        assert service.api.get("/healthz").status_code == 200
+        assert service.stop() == 0
+        service.close()
 
 
 def test_a_missing_ffmpeg_is_named_with_where_to_get_it(tmp_path: Path) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import State
@@ -15,25 +12,10 @@ from reelin.origin.server import Origin
 from tests.service.service import Service
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB. Needs the right to mount: skipped without it, except in CI."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "reelin-test", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        if os.environ.get("CI") and os.geteuid() == 0:
-            pytest.fail(f"cannot mount: {mounted.stderr!r}")
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_makes_the_job_wait_until_there_is_room(
-    new_service: Callable[..., Service], origin: Origin, small_disk: Path
+    new_service: Callable[..., Service], origin: Origin, mounted: Callable[[str], Path]
 ) -> None:
+    small_disk = mounted("3m")
     path = "/file/5000000/too-much-for-the-disk"
     service = new_service(REELIN_MEDIA_DIR=str(small_disk)).start()
     service.media_dir = small_disk
