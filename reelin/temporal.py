@@ -16,6 +16,15 @@ from reelin.errors import StartupError
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 
+#: What a call raises when Temporal is away: RPCError on a connection that was made, RuntimeError (the SDK's choice)
+#: where a lazy client cannot make its first one.
+TEMPORAL_AWAY = (RPCError, RuntimeError)
+
+
+def first_line(error: BaseException) -> str:
+    """What a client or a log line may say of it."""
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
 
 async def connect(address: str | None = None, *, lazy: bool = False) -> Client:
     """A client. With an `address`, for the server there and nothing else; without, as the environment says.

@@ -16,11 +16,11 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from reelin.contracts.jobs import Kind
 from reelin.contracts.work import DOWNLOAD_WORKFLOW, INFO_WORKFLOW, WORKFLOW_QUEUE
 from reelin.library import JobRecord, Library
+from reelin.temporal import TEMPORAL_AWAY, first_line
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,8 @@ class Dispatcher:
     async def _mark(self, started: list[JobRecord]) -> None:
         """A job whose cancel was asked for while it was being started is cancelled now."""
         for job_id in await self._library.jobs.mark_dispatched((job.id, job.run) for job in started):
-            await self._client.get_workflow_handle(job_id).cancel()
+            with contextlib.suppress(*TEMPORAL_AWAY):  # the reconciler passes the wish on later
+                await self._client.get_workflow_handle(job_id).cancel()
 
     async def _start(self, job: JobRecord) -> bool:
         try:
@@ -77,9 +78,9 @@ class Dispatcher:
                 await self._start_workflow(job)
         except WorkflowAlreadyStartedError:
             return await self._is_this_run(job)
-        except RPCError as error:
+        except TEMPORAL_AWAY as error:
             if not self._away:
-                log.warning("Temporal does not answer; jobs wait in the outbox", reason=error.message)
+                log.warning("Temporal does not answer; jobs wait in the outbox", reason=first_line(error))
             self._away = True
             return False
         self._away = False

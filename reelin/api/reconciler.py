@@ -14,6 +14,7 @@ from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.progress import JobTouched
 from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
+from reelin.temporal import TEMPORAL_AWAY, first_line
 
 log = structlog.get_logger(__name__)
 
@@ -39,12 +40,12 @@ class Reconciler:
         while True:
             try:
                 await self.sweep()
-            except RPCError as error:
-                log.info("Temporal does not answer; reconciling later", reason=error.message)
+            except TEMPORAL_AWAY as error:
+                log.info("Temporal does not answer; reconciling later", reason=first_line(error))
             await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
 
     async def sweep(self) -> int:
-        """One comparison; returns how many jobs were healed. Raises RPCError if Temporal does not answer."""
+        """One comparison; returns how many jobs were healed. Raises TEMPORAL_AWAY."""
         self._dispatcher.wake()
         unfinished = await self._library.jobs.unfinished()
         running = await self._running_ids() if unfinished else set()

@@ -14,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from reelin.api.dispatcher import Dispatcher
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
+from reelin.temporal import TEMPORAL_AWAY, first_line
 
 #: The wish to cancel is stored already: whoever asked need not wait for a Temporal that hangs.
 PATIENCE = timedelta(seconds=2)
@@ -33,24 +34,24 @@ class TemporalControl:
         """Asks Temporal to cancel; nothing happens where it does not know the workflow. Raises Unavailable."""
         try:
             await self._client.get_workflow_handle(job_id).cancel(rpc_timeout=PATIENCE)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise Unavailable("Temporal", error.message) from error
+        except TEMPORAL_AWAY as error:
+            if not (isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND):
+                raise Unavailable("Temporal", first_line(error)) from error
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""
         try:
             healthy = await self._client.service_client.check_health()
-        except (RPCError, RuntimeError) as error:
-            return str(error)
+        except TEMPORAL_AWAY as error:
+            return first_line(error)
         return None if healthy else "Temporal says that it is not serving."
 
     async def pollers(self) -> dict[str, int]:
         """How many workers listen on each task queue. Raises Unavailable."""
         try:
             return {queue: await self._pollers_on(queue) for queue in TASK_QUEUES}
-        except RPCError as error:
-            raise Unavailable("Temporal", error.message) from error
+        except TEMPORAL_AWAY as error:
+            raise Unavailable("Temporal", first_line(error)) from error
 
     async def _pollers_on(self, queue: str) -> int:
         workflows = queue == WORKFLOW_QUEUE

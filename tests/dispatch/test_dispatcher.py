@@ -99,7 +99,9 @@ async def test_a_cancel_that_came_during_the_start_reaches_the_workflow(desk: De
 
 
 @pytest.mark.timeout(60)
-async def test_with_temporal_away_jobs_wait_in_the_outbox(desk: Desk) -> None:
+async def test_with_temporal_away_jobs_wait_in_the_outbox_and_that_is_said_once(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     nobody = await connect(f"127.0.0.1:{choose_port(0).number}", lazy=True)
     away = Desk(desk.library, nobody)
     job = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job
@@ -108,6 +110,7 @@ async def test_with_temporal_away_jobs_wait_in_the_outbox(desk: Desk) -> None:
         await asyncio.sleep(1)
         waiting = await desk.library.jobs.get(job.id)
         assert (waiting.state, waiting.dispatched_at) == (State.QUEUED, None)
+        assert capsys.readouterr().out.count("jobs wait in the outbox") == 1
         await stack.enter_async_context(in_background(desk.dispatcher.run))
         await _dispatched(desk, job.id)
     await desk.client.get_workflow_handle(job.id).terminate()
