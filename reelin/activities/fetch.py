@@ -63,7 +63,7 @@ class FetchActivity:
         job = attempt.job
         with reporting_failures(job):
             scratch = self._scratch_for(attempt)
-            plan = publish.read_plan(scratch)
+            plan = publish.read_plan(job, scratch)
             downloaded = plan.downloaded if plan else await self._download(job, scratch, reporter)
             reporter(Report(phase=Phase.PUBLISHING, progress=reporter.newest.progress, title=downloaded.metadata.title))
             own = frozenset(file.path for file in await self._library.videos.files_of_job(job.job_id))
@@ -84,7 +84,7 @@ class FetchActivity:
     def _publish(self, job: JobRequest, downloaded: Downloaded, scratch: Path, own: frozenset[str]) -> publish.Plan:
         """In a thread: moving files may wait for the disk."""
         while True:
-            plan = publish.read_plan(scratch) or publish.make_plan(job, downloaded, self._media_dir, own)
+            plan = publish.read_plan(job, scratch) or publish.make_plan(job, downloaded, self._media_dir, own)
             publish.write_plan(plan, scratch)
             try:
                 publish.carry_out(plan, scratch, self._media_dir, own)

@@ -28,6 +28,7 @@ class Move(Message):
 class Plan(Message):
     """`obsolete` are the paths of the job's earlier files that this run does not write again."""
 
+    run: int
     downloaded: Downloaded
     moves: tuple[Move, ...]
     obsolete: tuple[str, ...] = ()
@@ -39,9 +40,14 @@ class Plan(Message):
         )
 
 
-def read_plan(scratch: Path) -> Plan | None:
+def read_plan(job: JobRequest, scratch: Path) -> Plan | None:
+    """What an interrupted run of this job was about to do. One that is to download again does not take over the plan
+    of the run before, whose files stand in the media folder already."""
     path = scratch / PLAN
-    return Plan.model_validate_json(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    plan = Plan.model_validate_json(path.read_bytes())
+    return plan if plan.run == job.run or not job.force else None
 
 
 def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: frozenset[str]) -> Plan:
@@ -56,7 +62,7 @@ def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: fro
     for file in downloaded.files:
         chosen.append(Move(file=file, path=relative_path(job.options.folder, stem, file.suffix, taken)))
     obsolete = own - {move.path for move in chosen}
-    return Plan(downloaded=downloaded, moves=tuple(chosen), obsolete=tuple(sorted(obsolete)))
+    return Plan(run=job.run, downloaded=downloaded, moves=tuple(chosen), obsolete=tuple(sorted(obsolete)))
 
 
 def write_plan(plan: Plan, scratch: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_move_that_was_interrupted_is_finished_by_the_next_run(scratch: Path, 
     publish.write_plan(plan, scratch)
     for move in plan.moves[:moves_done]:
         (scratch / move.file.name).rename(media / move.path)
-    again = publish.read_plan(scratch)
+    again = publish.read_plan(a_job(), scratch)
     assert again == plan
     publish.carry_out(plan, scratch, media, NOTHING)
     assert sorted(path.name for path in media.iterdir()) == ["A film [1].en.vtt", "A film [1].mp4"]

@@ -26,19 +26,29 @@ def _only_file(service: Service) -> Path:
     return found
 
 
-@pytest.mark.parametrize("whole_tree", [True, False], ids=["everything", "the program alone"])
-def test_a_direct_download_goes_on_where_it_was_after_a_kill(
-    new_service: MakeService, origin: Origin, whole_tree: bool
+def _kill_everything(service: Service) -> None:
+    service.kill()
+
+
+def _kill_the_program(service: Service) -> None:
+    """What it started has to notice by itself."""
+    service.kill_program()
+
+
+def _stop(service: Service) -> None:
+    assert service.stop() == 0, service.said()
+
+
+@pytest.mark.parametrize("end", [_kill_everything, _kill_the_program, _stop])
+def test_a_direct_download_goes_on_where_it_was(
+    new_service: MakeService, origin: Origin, end: Callable[[Service], None]
 ) -> None:
-    path = f"/file/{SIZE}/killed-{whole_tree}"
+    path = f"/file/{SIZE}/ended-by{end.__name__}"
     service = new_service().start()
     job = service.submit(origin.url_for(path, rate=RATE))
     service.wait_until(job.id, percent=30)
     started = service.tree()
-    if whole_tree:
-        service.kill()
-    else:
-        service.kill_program()
+    end(service)
     _, alive = psutil.wait_procs(started, timeout=3)
     assert not alive, "nothing that it started may outlive it"
     service.start()
