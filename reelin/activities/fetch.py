@@ -18,6 +18,7 @@ from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
 from reelin.engine.seam import DownloadTask, Engine, Report
 from reelin.library import Library, Publication
+from reelin.library.unbroken import to_its_end
 from reelin.progress import ProgressBus
 
 
@@ -44,36 +45,40 @@ class FetchActivity:
     async def _fetch(self, attempt: Attempt) -> FetchResult:
         there_already = await begin(self._library, attempt)
         if there_already is not None:
-            self._scratch_is_done_with(attempt.job, there_already)
+            if there_already.state is State.COMPLETED:
+                self._scratch.drop(attempt.job.job_id)
             return there_already
         reporter = Reporter(attempt, self._bus)
         reporter.touched()
         async with reporter.pulsing():
             try:
-                plan = await self._files_in_place(attempt, reporter)
+                downloaded = await self._downloaded(attempt, reporter)
+                # Not to be broken off: files that were moved and never recorded would belong to nobody.
+                result = await to_its_end(self._published(attempt.job, downloaded))
             except BaseException:
                 await self._note_video(attempt.job, reporter)
                 raise
-            result = await self._record(attempt.job, plan)
         reporter.touched()
         return result
 
-    async def _files_in_place(self, attempt: Attempt, reporter: Reporter) -> publish.Plan:
-        """Everything up to the files standing in the media folder."""
+    async def _downloaded(self, attempt: Attempt, reporter: Reporter) -> Downloaded:
+        """Everything up to the files standing in the scratch folder, or in part in the media folder already."""
         job = attempt.job
         with reporting_failures(job):
-            scratch = self._scratch_for(attempt)
+            if attempt.fresh:
+                self._scratch.drop_once(job.job_id, f"{job.run}/{attempt.number}")
+            scratch = self._scratch.folder(job.job_id)
             plan = publish.read_plan(job, scratch)
             downloaded = plan.downloaded if plan else await self._download(job, scratch, reporter)
             reporter(Report(phase=Phase.PUBLISHING, progress=reporter.newest.progress, title=downloaded.metadata.title))
+            return downloaded
+
+    async def _published(self, job: JobRequest, downloaded: Downloaded) -> FetchResult:
+        with reporting_failures(job):
             own = frozenset(file.path for file in await self._library.videos.files_of_job(job.job_id))
             async with self._naming:
-                return await asyncio.to_thread(self._publish, job, downloaded, scratch, own)
-
-    def _scratch_for(self, attempt: Attempt) -> Path:
-        if attempt.fresh:
-            self._scratch.drop(attempt.job.job_id)
-        return self._scratch.folder(attempt.job.job_id)
+                plan = await asyncio.to_thread(self._move, job, downloaded, own)
+            return await self._record(job, plan, own)
 
     async def _download(self, job: JobRequest, scratch: Path, reporter: Reporter) -> Downloaded:
         task = DownloadTask(
@@ -81,20 +86,24 @@ class FetchActivity:
         )
         return await self._engine.download(task, reporter)
 
-    def _publish(self, job: JobRequest, downloaded: Downloaded, scratch: Path, own: frozenset[str]) -> publish.Plan:
+    def _move(self, job: JobRequest, downloaded: Downloaded, own: frozenset[str]) -> publish.Plan:
         """In a thread: moving files may wait for the disk."""
+        scratch = self._scratch.folder(job.job_id)
+        plan = publish.read_plan(job, scratch) or publish.make_plan(job, downloaded, self._media_dir, own)
         while True:
-            plan = publish.read_plan(job, scratch) or publish.make_plan(job, downloaded, self._media_dir, own)
             publish.write_plan(plan, scratch)
             try:
                 publish.carry_out(plan, scratch, self._media_dir, own)
             except FileExistsError:
                 # Another process took a name between plan and move. Nothing was overwritten: choose again.
-                publish.forget_plan(scratch)
-                continue
-            return plan
+                plan = publish.choose_again(plan, job, scratch, self._media_dir, own)
+            except FileNotFoundError:
+                publish.forget_plan(scratch)  # somebody took a file away: the next attempt fetches it again
+                raise
+            else:
+                return plan
 
-    async def _record(self, job: JobRequest, plan: publish.Plan) -> FetchResult:
+    async def _record(self, job: JobRequest, plan: publish.Plan, own: frozenset[str]) -> FetchResult:
         """The transaction in which the download becomes true, and after it the tidying."""
         metadata = plan.downloaded.metadata
         publication = Publication(
@@ -107,14 +116,12 @@ class FetchActivity:
         )
         result = await self._library.videos.publish(publication)
         if result is None:
+            # Cancelled, forgotten or started anew meanwhile: nobody would ever find these files.
+            await asyncio.to_thread(publish.take_back, plan, self._media_dir, own)
             return FetchResult(state=State.CANCELLED)
         await asyncio.to_thread(publish.drop_obsolete, plan, self._media_dir)
         await asyncio.to_thread(self._scratch.drop, job.job_id)
         return FetchResult(state=State.COMPLETED, title=metadata.title, result=result)
-
-    def _scratch_is_done_with(self, job: JobRequest, result: FetchResult) -> None:
-        if result.state is State.COMPLETED:
-            self._scratch.drop(job.job_id)
 
     async def _note_video(self, job: JobRequest, reporter: Reporter) -> None:
         """A job that fails or waits is easier to recognise by its title."""

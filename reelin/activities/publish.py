@@ -10,6 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from reelin.activities.naming import published_stem, relative_path
 from reelin.contracts.media import Downloaded, ScratchFile
 from reelin.contracts.model import Message
@@ -46,7 +48,10 @@ def read_plan(job: JobRequest, scratch: Path) -> Plan | None:
     path = scratch / PLAN
     if not path.exists():
         return None
-    plan = Plan.model_validate_json(path.read_bytes())
+    try:
+        plan = Plan.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return None  # of another version of Reelin
     return plan if plan.run == job.run or not job.force else None
 
 
@@ -63,6 +68,23 @@ def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: fro
         chosen.append(Move(file=file, path=relative_path(job.options.folder, stem, file.suffix, taken)))
     obsolete = own - {move.path for move in chosen}
     return Plan(run=job.run, downloaded=downloaded, moves=tuple(chosen), obsolete=tuple(sorted(obsolete)))
+
+
+def choose_again(plan: Plan, job: JobRequest, scratch: Path, media_dir: Path, own: frozenset[str]) -> Plan:
+    """Other names for what could not be moved; what stands in the media folder already keeps its own."""
+    fresh = make_plan(job, plan.downloaded, media_dir, own)
+    moves = tuple(
+        old if not (scratch / old.file.name).exists() and (media_dir / old.path).exists() else new
+        for old, new in zip(plan.moves, fresh.moves, strict=True)
+    )
+    return fresh.model_copy(update={"moves": moves})
+
+
+def take_back(plan: Plan, media_dir: Path, own: frozenset[str]) -> None:
+    """Removes what was moved for a job that nobody wants any more; the files of an earlier run stay."""
+    for move in plan.moves:
+        if move.path not in own:
+            (media_dir / move.path).unlink(missing_ok=True)
 
 
 def write_plan(plan: Plan, scratch: Path) -> None:

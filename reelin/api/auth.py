@@ -58,10 +58,11 @@ def _from_another_site(scope: Scope) -> bool:
     """Whether a page of another site opens a WebSocket or changes something. Only browsers say where a request comes
     from, and only they can be made to send one that their user does not want."""
     headers = Headers(scope=scope)
-    if scope["type"] == "websocket":
-        origin = headers.get("origin")
-        return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
-    return scope["method"] not in _SAFE and headers.get("sec-fetch-site") == "cross-site"
+    if scope["type"] != "websocket" and scope["method"] in _SAFE:
+        return False
+    origin = headers.get("origin")
+    elsewhere = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
+    return elsewhere or headers.get("sec-fetch-site") == "cross-site"
 
 
 def _unauthorized(path: str) -> Response:

@@ -17,6 +17,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import Kind
 from reelin.contracts.work import DOWNLOAD_WORKFLOW, INFO_WORKFLOW, WORKFLOW_QUEUE
 from reelin.library import JobRecord, Library
@@ -75,16 +76,24 @@ class Dispatcher:
     async def _start(self, job: JobRecord) -> bool:
         try:
             async with self._slots:
-                await self._start_workflow(job)
-        except WorkflowAlreadyStartedError:
-            return await self._is_this_run(job)
+                return await self._start_or_recognise(job)
         except TEMPORAL_AWAY as error:
             if not self._away:
                 log.warning("Temporal does not answer; jobs wait in the outbox", reason=first_line(error))
             self._away = True
-            return False
+        except Exception:  # one job that cannot be started must not keep the others from starting
+            log.exception("a job cannot be started", job_id=job.id)
+            await self._library.jobs.fail(job.id, job.run, failure=_CANNOT_START)
+        return False
+
+    async def _start_or_recognise(self, job: JobRecord) -> bool:
+        try:
+            await self._start_workflow(job)
+            started = True
+        except WorkflowAlreadyStartedError:
+            started = await self._is_this_run(job)
         self._away = False
-        return True
+        return started
 
     async def _start_workflow(self, job: JobRecord) -> None:
         await self._client.start_workflow(
@@ -105,6 +114,14 @@ class Dispatcher:
         """Whether what runs under this id is this run (we crashed before noting it), and not an older one's end."""
         description = await self._client.get_workflow_handle(job.id).describe()
         return await description.memo_value("run", 0, type_hint=int) == job.run
+
+
+_CANNOT_START = Failure(
+    kind=FailureKind.INTERNAL,
+    message="The job could not be started.",
+    remedy=REMEDIES[FailureKind.INTERNAL],
+    retryable=True,
+)
 
 
 def _search_attributes(job: JobRecord) -> TypedSearchAttributes:

@@ -61,7 +61,9 @@ async def _conflict(request: Request, error: Exception) -> Response:
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    detail = f"{error} Nothing was lost; try again."
+    assert isinstance(error, Unavailable)
+    _log.warning("a part does not answer", part=error.part, reason=error.reason)
+    detail = f"{error.part} does not answer. Nothing was lost; try again."
     return problem_response(503, detail, instance=request.url.path, headers=headers)
 
 

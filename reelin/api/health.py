@@ -100,7 +100,8 @@ async def _checked(part: str, check: Awaitable[str | None]) -> Check:
         async with asyncio.timeout(LONGEST_CHECK_SECONDS):
             reason = await check
     except Unavailable as error:
-        reason = str(error)
+        _log.warning("A readiness check failed", part=part, reason=error.reason)
+        reason = f"{error.part} does not answer."
     except TimeoutError:
         reason = f"{part} does not answer within {LONGEST_CHECK_SECONDS:.0f} s."
     except Exception:  # noqa: BLE001  a check that fails in any way is a part that is not ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -57,8 +58,15 @@ class Reconciler:
             if job.id not in running and await self._heal(job):
                 healed += 1
             elif job.cancel_requested:
-                await self._client.get_workflow_handle(job.id).cancel()
+                await self._cancel(job)
         return healed
+
+    async def _cancel(self, job: JobRecord) -> None:
+        """Passes on a wish that Temporal has not heard of, to this run and no other."""
+        description = await self._describe(job.id)
+        if description is not None and await self._is_this_run(job, description):
+            with contextlib.suppress(RPCError):  # it has ended meanwhile; else the next sweep tries again
+                await self._client.get_workflow_handle(job.id, run_id=description.run_id).cancel()
 
     async def _running_ids(self) -> set[str]:
         query = "ExecutionStatus = 'Running' AND ReelinOwner IS NOT NULL"

@@ -184,7 +184,10 @@ class TemporalServer:
             self.restarts += 1
             log.warning("Temporal's server died; restarting it", status=_status(status), restarts=self.restarts)
             await asyncio.sleep(min(0.1 * self.restarts, 5))
-            await self._launch()
+            try:
+                await self._launch()
+            except OSError as error:  # no processes or descriptors left: it will not stay so
+                log.error("Temporal's server cannot be started now; trying again", reason=str(error))
 
 
 async def _keep_history(client: Client) -> None:

@@ -10,18 +10,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
-from reelin.errors import Conflict, NotFound
+from reelin.errors import Conflict
 from reelin.library.database import Database
 from reelin.library.pages import JOB_ORDERS, JobFilter, Order, Page
 from reelin.library.records import JobRecord
 from reelin.library.rows import find, get, next_version, now, record
 from reelin.library.submissions import NewJob, Submissions, Submitted, restart
-from reelin.library.tables import jobs
+from reelin.library.tables import forgotten, jobs
+from reelin.library.unbroken import unbroken
 
 _FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
@@ -45,6 +46,7 @@ class JobStore:
         """Returns when every submission so far is stored or refused."""
         await self._submissions.settle()
 
+    @unbroken
     async def retry(self, job_id: str) -> JobRecord:
         """Starts a failed or cancelled job again. Raises NotFound, Conflict."""
         async with self._database.writing() as connection:
@@ -55,6 +57,7 @@ class JobStore:
                 raise Conflict("The job is completed. To download it again, submit it with force=true.")
             return await restart(connection, job)
 
+    @unbroken
     async def request_cancel(self, job_id: str, *, keep_partial: bool) -> JobRecord:
         """Notes that the job is to end; one that Temporal does not know yet ends here. Raises NotFound, Conflict."""
         async with self._database.writing() as connection:
@@ -70,23 +73,32 @@ class JobStore:
             )
             return await get(connection, job_id)
 
+    @unbroken
     async def forget(self, job_id: str) -> None:
-        """Deletes the row; published files stay. Raises NotFound."""
+        """Deletes the row; published files stay. Raises NotFound.
+
+        What stays is the number of its last run: should the job be submitted again while its workflow is still
+        ending, that end must not be taken for the new one's.
+        """
         async with self._database.writing() as connection:
-            done = await connection.execute(delete(jobs).where(jobs.c.id == job_id))
-            if done.rowcount == 0:
-                raise NotFound("job", job_id)
+            job = await get(connection, job_id)
+            await connection.execute(delete(jobs).where(jobs.c.id == job_id))
+            await connection.execute(delete(forgotten).where(forgotten.c.id == job_id))
+            await connection.execute(insert(forgotten).values(id=job_id, run=job.run))
 
     # What people read.
 
+    @unbroken
     async def get(self, job_id: str) -> JobRecord:
         async with self._database.reading() as connection:
             return await get(connection, job_id)
 
+    @unbroken
     async def find(self, job_id: str) -> JobRecord | None:
         async with self._database.reading() as connection:
             return await find(connection, job_id)
 
+    @unbroken
     async def page(self, wanted: JobFilter, *, sort: str, limit: int, cursor: str | None) -> Page[JobRecord]:
         order = Order.parse(sort, JOB_ORDERS, jobs.c.id)
         query = order.apply(select(jobs).where(*wanted.conditions()), cursor, limit)
@@ -96,6 +108,7 @@ class JobStore:
         more = order.encode(shown[-1]._mapping["_key"], shown[-1].id) if len(rows) > limit else None
         return Page(tuple(record(row) for row in shown), more)
 
+    @unbroken
     async def counts(self, wanted: JobFilter) -> dict[State, int]:
         """Jobs by state, for the filter without its states."""
         query = select(jobs.c.state, func.count()).where(*wanted.conditions(with_state=False)).group_by(jobs.c.state)
@@ -108,6 +121,7 @@ class JobStore:
         query = select(jobs).where(jobs.c.version > version).order_by(jobs.c.version).limit(limit)
         return await self._list(query)
 
+    @unbroken
     async def versions_since(self, version: int, *, limit: int = 500) -> list[tuple[str, int]]:
         """(job id, version) of what `changed_since` returns: enough to see what a reader has missed."""
         query = select(jobs.c.id, jobs.c.version).where(jobs.c.version > version).order_by(jobs.c.version).limit(limit)
@@ -122,6 +136,7 @@ class JobStore:
             found += await self._list(select(jobs).where(jobs.c.id.in_(wanted[start : start + 500])))
         return found
 
+    @unbroken
     async def tally(self) -> dict[State, int]:
         """All jobs by state, items of batches included."""
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
@@ -145,6 +160,7 @@ class JobStore:
         )
         return await self._list(query)
 
+    @unbroken
     async def mark_dispatched(self, started: Iterable[tuple[str, int]]) -> list[str]:
         """Notes (job id, run) pairs that Temporal has; returns the ids whose cancel was asked for meanwhile."""
         pairs = list(started)
@@ -162,6 +178,7 @@ class JobStore:
 
     # What the work reports.
 
+    @unbroken
     async def begin(self, job_id: str, run: int, attempt: int) -> JobRecord | None:
         """Marks the job running, and returns it as it then stands: the caller looks whether it may go on.
 
@@ -205,10 +222,12 @@ class JobStore:
     async def complete_info(self, job_id: str, run: int, *, title: str, result: dict[str, Any]) -> None:
         await self._change(job_id, run, **completed_values(title=title, result=result))
 
+    @unbroken
     async def _change(self, job_id: str, run: int, **values: Any) -> None:
         async with self._database.writing() as connection:
             await change(connection, job_id, run, **values)
 
+    @unbroken
     async def _list(self, query: Any) -> list[JobRecord]:
         async with self._database.reading() as connection:
             return [record(row) for row in (await connection.execute(query)).all()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sqlalchemy import text
 
 from reelin.library.database import Database
@@ -26,6 +28,14 @@ class Library:
         await self._database.close()
 
     async def ping(self) -> None:
-        """Raises whatever the driver raises if the database does not answer."""
-        async with self._database.reading() as connection:
+        """Raises Unavailable if the database does not answer, or cannot be written because somebody has locked it.
+
+        A caller that loses patience leaves the question behind, and does not break it off.
+        """
+        asking = asyncio.ensure_future(self._ask())
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(asking)
+
+    async def _ask(self) -> None:
+        async with self._database.writing() as connection:
             await connection.execute(text("SELECT 1"))

@@ -16,7 +16,7 @@ from reelin.errors import Unavailable
 from reelin.library.database import Database
 from reelin.library.records import JobRecord
 from reelin.library.rows import get, microseconds, next_version, now, record, record_of
-from reelin.library.tables import jobs
+from reelin.library.tables import forgotten, jobs
 
 LARGEST_GROUP = 200
 _EMPTY_ROW: dict[str, Any] = {column.name: None for column in jobs.columns}
@@ -103,10 +103,11 @@ class Submissions:
     async def _store(self, group: Sequence[NewJob]) -> list[Submitted]:
         async with self._database.writing() as connection:
             known = await _known(connection, group)
-            stored = [await _settled(connection, new, known) for new in group]
-            fresh = [_row(each.job) for each in stored if each.fresh and each.job.run == 1]
-            if fresh:
-                await connection.execute(insert(jobs), fresh)
+            unknown = {new.id for new in group} - set(known)
+            last_runs = await _last_runs(connection, unknown)
+            stored = [await _settled(connection, new, known, last_runs) for new in group]
+            if unknown:
+                await connection.execute(insert(jobs), [_row(known[job_id]) for job_id in sorted(unknown)])
             return stored
 
 
@@ -115,11 +116,21 @@ async def _known(connection: AsyncConnection, group: Sequence[NewJob]) -> dict[s
     return {row.id: record(row) for row in await connection.execute(query)}
 
 
-async def _settled(connection: AsyncConnection, new: NewJob, known: dict[str, JobRecord]) -> Submitted:
+async def _last_runs(connection: AsyncConnection, job_ids: set[str]) -> dict[str, int]:
+    """Of jobs that were forgotten."""
+    if not job_ids:
+        return {}
+    query = select(forgotten).where(forgotten.c.id.in_(job_ids))
+    return {row.id: row.run for row in await connection.execute(query)}
+
+
+async def _settled(
+    connection: AsyncConnection, new: NewJob, known: dict[str, JobRecord], last_runs: dict[str, int]
+) -> Submitted:
     """What the submission comes to; a job that is new is only added to `known`, its row is still to be inserted."""
     found = known.get(new.id)
     if found is None:
-        known[new.id] = _first(new)
+        known[new.id] = _first(new, last_runs.get(new.id, 0) + 1)
     elif found.state in UNFINISHED_STATES or (found.state is State.COMPLETED and not new.force):
         return Submitted(found, fresh=False)
     else:
@@ -127,7 +138,7 @@ async def _settled(connection: AsyncConnection, new: NewJob, known: dict[str, Jo
     return Submitted(known[new.id], fresh=True)
 
 
-def _first(new: NewJob) -> JobRecord:
+def _first(new: NewJob, run: int) -> JobRecord:
     moment = now()
     return record_of(
         {
@@ -139,7 +150,7 @@ def _first(new: NewJob) -> JobRecord:
             "owner": new.owner,
             "submitted_at": moment,
             "version": microseconds(moment),
-            "run": 1,
+            "run": run,
             **_fresh_run(new.preset, new.options, new.priority, force=new.force),
         }
     )

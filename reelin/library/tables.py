@@ -75,6 +75,13 @@ jobs = Table(
     Index("jobs_by_parent", "parent_id", "position"),
 )
 
+forgotten = Table(  # the last run of each deleted job: its workflow may still be ending when the job comes again
+    "forgotten",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("run", Integer, nullable=False),
+)
+
 videos = Table(
     "videos",
     metadata,

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import Kind, ResultFile
@@ -21,6 +21,7 @@ from reelin.library.pages import VIDEO_ORDERS, Order, Page, VideoFilter
 from reelin.library.records import FileRecord, VideoRecord
 from reelin.library.rows import now
 from reelin.library.tables import files, videos
+from reelin.library.unbroken import unbroken
 
 
 class PublishedFile(Message):
@@ -48,6 +49,7 @@ class VideoStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @unbroken
     async def publish(self, publication: Publication) -> dict[str, Any] | None:
         """Writes video, files and the job's outcome in one transaction, and returns the job's result.
 
@@ -65,16 +67,19 @@ class VideoStore:
             await _store_files(connection, video_id, publication)
             return result
 
+    @unbroken
     async def owner_of_path(self, path: str) -> str | None:
         """The id of the job whose file stands at `path`, relative to the media folder."""
         async with self._database.reading() as connection:
             return (await connection.execute(select(files.c.job_id).where(files.c.path == path))).scalar_one_or_none()
 
+    @unbroken
     async def files_of_job(self, job_id: str) -> tuple[FileRecord, ...]:
         async with self._database.reading() as connection:
             rows = await connection.execute(select(files).where(files.c.job_id == job_id).order_by(files.c.id))
             return tuple(FileRecord(**row._mapping) for row in rows)
 
+    @unbroken
     async def get(self, video_id: str) -> VideoRecord:
         async with self._database.reading() as connection:
             row = (await connection.execute(select(videos).where(videos.c.id == video_id))).one_or_none()
@@ -82,6 +87,7 @@ class VideoStore:
                 raise NotFound("video", video_id)
             return (await _with_files(connection, [row]))[0]
 
+    @unbroken
     async def file(self, video_id: str, file_id: str) -> FileRecord:
         query = select(files).where(files.c.id == file_id, files.c.video_id == video_id)
         async with self._database.reading() as connection:
@@ -90,6 +96,7 @@ class VideoStore:
                 raise NotFound("file", file_id)
             return FileRecord(**row._mapping)
 
+    @unbroken
     async def page(self, wanted: VideoFilter, *, sort: str, limit: int, cursor: str | None) -> Page[VideoRecord]:
         order = Order.parse(sort, VIDEO_ORDERS, videos.c.id)
         query = order.apply(select(videos).where(*wanted.conditions()), cursor, limit)
@@ -153,8 +160,10 @@ async def _store_video(connection: AsyncConnection, video_id: str, publication: 
 
 
 async def _store_files(connection: AsyncConnection, video_id: str, publication: Publication) -> None:
-    """A job that ran again replaces its files."""
-    await connection.execute(delete(files).where(files.c.job_id == publication.job_id))
+    """A job that ran again replaces its files. A path that another job once had is free again on disk: somebody
+    removed that file by hand."""
+    paths = [file.path for file in publication.files]
+    await connection.execute(delete(files).where(or_(files.c.job_id == publication.job_id, files.c.path.in_(paths))))
     moment = now()
     rows = [
         {

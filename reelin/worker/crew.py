@@ -17,6 +17,7 @@ from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
 from reelin.library import Library
+from reelin.process import in_background
 from reelin.progress import ProgressBus
 from reelin.settings import Settings
 from reelin.workflows import WORKFLOWS
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 #: At most so long between two heartbeats; the server gives a worker up after three of them are missing.
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 METADATA_AT_ONCE = 4
+SECONDS_BETWEEN_SWEEPS = 600.0
 #: Shown in Temporal's UI. Without a name of our own the SDK hashes every loaded module, for 0.1 s.
 BUILD_ID = f"reelin-{__version__}"
 #: They are bursts of pure computing: more at once would only keep the API and the downloads from the processor.
@@ -87,14 +89,21 @@ class Crew:
             ),
         ]
 
+    async def _sweep(self) -> None:
+        while True:
+            dropped = await self._scratch.sweep(self._library)
+            if dropped:
+                log.info("dropped partial files that nobody needs", folders=dropped)
+            await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
+
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Works while the block runs. Leaving it, downloads stop where they are and keep their bytes; Temporal
         hands them to the next worker."""
         _make_folders(self._settings)
-        dropped = await self._scratch.sweep(self._library)
-        log.info("worker started", max_downloads=self._settings.max_downloads, scratch_folders_dropped=dropped)
+        log.info("worker started", max_downloads=self._settings.max_downloads)
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(in_background(self._sweep))
             for worker in self._workers:
                 await stack.enter_async_context(worker)
             yield

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -219,3 +222,45 @@ async def test_a_cancelled_job_keeps_its_partial_files_only_when_asked_to(bench:
     await ActivityEnvironment().run(bench.record.record_cancelled, job)
     assert (await bench.library.jobs.get(job.job_id)).state is State.CANCELLED
     assert folder.exists() is keep
+
+
+async def test_a_fresh_attempt_that_runs_again_after_a_crash_keeps_what_it_fetched(bench: Bench) -> None:
+    job = await bench.submit()
+    bench.engine.error = MediaFailure("network", "The line went dead.")
+    with pytest.raises(ApplicationError):
+        await bench.fetch(job, number=2, fresh=True)
+    partial = bench.scratch_dir / job.job_id / "media.mp4.part"
+    partial.write_bytes(b"half")
+    with pytest.raises(ApplicationError):
+        await bench.fetch(job, number=2, fresh=True)
+    assert partial.exists()
+    with pytest.raises(ApplicationError):
+        await bench.fetch(job, number=3, fresh=True)
+    assert not partial.exists()
+
+
+async def test_a_job_that_is_forgotten_while_it_downloads_leaves_no_file(bench: Bench) -> None:
+    job = await bench.submit()
+    bench.engine.gate = asyncio.Event()
+    fetching = asyncio.create_task(bench.fetch(job))
+    while not bench.engine.tasks:
+        await asyncio.sleep(0.01)
+    await bench.library.jobs.forget(job.job_id)
+    bench.engine.gate.set()
+    assert (await fetching).state is State.CANCELLED
+    assert bench.files() == {}
+
+
+async def test_the_sweep_drops_what_is_done_with_and_leaves_what_is_in_use_or_strange(bench: Bench) -> None:
+    job = await bench.submit()
+    await bench.library.jobs.cancel(job.job_id, job.run)
+    scratch = Scratch(bench.scratch_dir)
+    stranger, mine = scratch.folder("video-of-another-installation"), scratch.folder(job.job_id)
+    with (mine / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert await scratch.sweep(bench.library) == 0
+    assert await scratch.sweep(bench.library) == 1
+    assert stranger.exists() and not mine.exists()
+    long_ago = time.time() - 2 * 24 * 3600
+    os.utime(stranger, (long_ago, long_ago))
+    assert await scratch.sweep(bench.library) == 1

@@ -132,3 +132,22 @@ def test_a_file_system_without_hard_links_gets_a_rename(
     plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
     publish.carry_out(plan, scratch, media, NOTHING)
     assert (media / "A film [1].mp4").read_bytes() == b"media.mp4"
+
+
+def test_choosing_again_keeps_what_stands_in_the_media_folder_already(scratch: Path, media: Path) -> None:
+    plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
+    (media / "A film [1].en.vtt").write_bytes(b"somebody else's")
+    with pytest.raises(FileExistsError):
+        publish.carry_out(plan, scratch, media, NOTHING)
+    again = publish.choose_again(plan, a_job(), scratch, media, NOTHING)
+    assert [move.path for move in again.moves] == ["A film [1].mp4", "A film [1] (2).en.vtt"]
+    publish.carry_out(again, scratch, media, NOTHING)
+    assert (media / "A film [1].en.vtt").read_bytes() == b"somebody else's"
+    publish.take_back(again, media, frozenset({"A film [1].mp4"}))
+    assert sorted(path.name for path in media.iterdir()) == ["A film [1].en.vtt", "A film [1].mp4"]
+
+
+def test_a_plan_that_cannot_be_read_is_no_plan(scratch: Path) -> None:
+    scratch.mkdir()
+    (scratch / publish.PLAN).write_text('{"of": "another version"}')
+    assert publish.read_plan(a_job(), scratch) is None

@@ -189,3 +189,13 @@ def test_a_deleted_job_ends_and_is_forgotten(service: Service, origin: Origin) -
     assert service.api.get(f"/api/jobs/{job.id}").status_code == 404
     _, alive = psutil.wait_procs(processes, timeout=2)
     assert not alive
+
+
+def test_a_job_that_is_deleted_and_submitted_again_downloads(service: Service, origin: Origin) -> None:
+    url = origin.url_for("/file/1500000/deleted-and-back", rate=700_000)
+    job = service.submit(url)
+    service.wait_until(job.id, percent=2)
+    assert service.api.delete(f"/api/jobs/{job.id}").status_code == 204
+    assert service.submit(url).id == job.id
+    assert service.wait(job.id).state is State.COMPLETED
+    assert service.path_of(service.job(job.id)).read_bytes() == origin.reference("/file/1500000/deleted-and-back")

@@ -25,7 +25,7 @@ from reelin.engine.child.records import read_record, write_record
 from reelin.engine.seam import DownloadTask
 from reelin.errors import MediaFailure
 
-_LOCK_SECONDS = 10.0
+_LOCK_SECONDS = 120.0
 _LOCK_POLL_SECONDS = 0.05
 _LOCK = "lock"
 _DONE = "done.json"

@@ -47,6 +47,11 @@ def upgrade() -> None:
     op.create_index("jobs_by_version", "jobs", ["version"])
     op.create_index("jobs_by_parent", "jobs", ["parent_id", "position"])
     op.create_table(
+        "forgotten",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("run", sa.Integer, nullable=False),
+    )
+    op.create_table(
         "videos",
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("owner", sa.String(64), nullable=False),
@@ -81,4 +86,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("files")
     op.drop_table("videos")
+    op.drop_table("forgotten")
     op.drop_table("jobs")
