@@ -198,7 +198,8 @@ async def test_a_mere_look_is_guarded_as_well(
 
 @pytest.mark.parametrize(
     ("path", "options"),
-    [("/redirect302", {}), ("/key.m3u8", {}), ("/thumbnail", {"write_thumbnail": True}), ("/later-segment.m3u8", SECTION)],
+    [("/redirect302", {}), ("/key.m3u8", {}), ("/thumbnail", {"write_thumbnail": True}),
+     ("/later-segment.m3u8", SECTION)],
 )  # fmt: skip
 async def test_without_the_guard_these_attacks_work(
     pool: EnginePool, origin: Origin, secret: Path, tmp_path: Path, path: str, options: dict[str, object]
