@@ -15,10 +15,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from yt_dlp.networking import Request
+from yt_dlp.networking.exceptions import TransportError
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.options import Options
 from reelin.contracts.urls import IPAddress, reachable
+from reelin.engine.child.downloader import Downloader
+from reelin.engine.child.egress import Egress
+from reelin.engine.child.fetched import Fetched
 from reelin.engine.environment import environment
 from reelin.engine.guard.dial import Dialer, DialFailed
 from reelin.engine.guard.heads import BadRequest, answer_for_client, request_of
@@ -460,6 +465,31 @@ def test_a_body_of_unknown_length_is_sent_in_chunks_so_that_a_broken_one_shows(
     assert in_chunks == chunked == (b"Transfer-Encoding: chunked" in passed)
     assert passed.endswith(b"Connection: close\r\n\r\n")
     assert b"Keep-Alive" not in passed
+
+
+def test_no_header_of_a_page_switches_the_proxy_off(origin: Origin, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    downloader = Downloader(
+        {"quiet": True, "proxy": nowhere},
+        extractors={},
+        fetched=Fetched(tmp_path),
+        on_video=ignore_all,
+        on_wait=ignore_all,
+        egress=Egress(None),
+    )
+    url = origin.url_for("/clip.mp4", key="proxy-header")
+    for headers in ({"Ytdl-Request-Proxy": "__noproxy__"}, {"ytdl-request-proxy": origin.url}):
+        before = len(origin.log)
+        with downloader, pytest.raises(TransportError):
+            downloader.urlopen(Request(url, headers=headers))
+        with downloader, pytest.raises(TransportError):
+            downloader.urlopen(Request(url, proxies={"all": None}))
+        assert len(origin.log) == before
+
+
+def ignore_all(_: object) -> None:
+    pass
 
 
 def test_every_way_past_the_guard_leaves_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
