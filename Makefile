@@ -35,6 +35,7 @@ lint: install  ## Check style, types and the import contract
 bench: install  ## Print the benchmark tables (starts a service of its own)
 	$(BIN)/python bench/submit.py
 	$(BIN)/python bench/progress.py
+	$(BIN)/python bench/guard.py
 
 lock:  ## Renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

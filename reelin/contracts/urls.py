@@ -108,10 +108,28 @@ def _embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
     return None
 
 
-#: Ranges that `ipaddress.is_global` of Python 3.11 lets pass although nothing public lives there.
+#: Where nothing public lives: the special-purpose registries of RFC 6890 (IANA, both versions), deprecated ranges, and
+#: what clouds keep for themselves. `ipaddress.is_global` lets some of them pass, and not the same ones in every Python.
 _SPECIAL: tuple[IPNetwork, ...] = tuple(
     ipaddress.ip_network(text)
-    for text in ("192.0.0.0/24", "168.63.129.16/32", "::/96", "fec0::/10", "64:ff9b:1::/48", "2001::/32")
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        "192.0.0.0/24",  # protocol assignments; a cloud's metadata at 192.0.0.192
+        *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),  # documentation
+        *("192.31.196.0/24", "192.175.48.0/24"),  # AS112: answers to lookups of private names
+        *("192.52.193.0/24", "192.88.99.0/24"),  # tunnels: AMT, and the relay of 6to4
+        *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
+        "168.63.129.16/32",  # Azure's platform, on a public address
+        "::/96",  # the unspecified and the loopback address, and IPv4 in its oldest disguise (::127.0.0.1)
+        "::ffff:0:0:0/96",  # IPv4 translated (RFC 2765)
+        "64:ff9b:1::/48",  # NAT64 of a network's own
+        *("100::/64", "100:0:0:1::/64"),  # discarded
+        "2001::/23",  # protocol assignments: Teredo, benchmarking, ORCHID
+        *("2001:db8::/32", "3fff::/20"),  # documentation
+        "2620:4f:8000::/48",  # AS112
+        "5f00::/16",  # segment routing
+        *("fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+    )
 )
 
 

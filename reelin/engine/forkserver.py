@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,6 +14,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from reelin.engine.childprocess import ChildProcess, kill_tree
+from reelin.engine.environment import environment as environment_of
 from reelin.engine.wire import CONTROL_REPLY, ControlReply, Launch, Ready, Refused, Spawn, Spawned
 from reelin.errors import StartupError
 
@@ -24,11 +23,6 @@ _START_SECONDS = 60.0
 _SPAWN_SECONDS = 15.0
 _LEAVE_SECONDS = 1.0
 _POLL_SECONDS = 0.005
-
-#: What a child may know of the worker's environment. Tokens and database passwords are none of a site's business.
-_PASSED_ON = re.compile(
-    r"PATH|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHON\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|\w+_PROXY", re.I
-)
 
 
 class ForkServerLost(Exception):
@@ -60,7 +54,7 @@ class ForkServerHandle:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env=_environment(environment),
+                env=environment_of(environment, launch.guard.url("engine") if launch.guard else None),
                 start_new_session=True,
             )
         handle = cls(process, ours, errors)
@@ -190,8 +184,3 @@ class ForkServerHandle:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"it said nothing within {_START_SECONDS:.0f} s"
-
-
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
-    return {**kept, "YTDLP_NO_PLUGINS": "1", **extra}

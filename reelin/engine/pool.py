@@ -11,10 +11,11 @@ from reelin.contracts.failures import FailureKind
 from reelin.contracts.media import Downloaded, Extracted
 from reelin.engine.childprocess import ChildDied, ChildProcess
 from reelin.engine.forkserver import ForkServerHandle, ForkServerLost
+from reelin.engine.guard.process import GuardProcess
 from reelin.engine.programs import find_ffmpeg
 from reelin.engine.seam import DownloadTask, ExtractTask, ReportSink
 from reelin.engine.stall import Patience
-from reelin.engine.wire import Finished, Launch, Order
+from reelin.engine.wire import Finished, GuardAddress, Launch, Order
 from reelin.errors import MediaFailure, StartupError
 
 #: A child beyond `idle_children` is kept so long: in a busy hour the next task is milliseconds away.
@@ -25,6 +26,7 @@ class EnginePool:
     """Implements `seam.Engine`. Between `start` and `close`, within one event loop.
 
     `max_children` bounds what runs at once; a further call waits. `environment` is added to what the children see.
+    `guard` is started and closed with the pool, and all traffic goes through it; None leaves traffic unguarded.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class EnginePool:
         stall_seconds: float = 30,
         ffmpeg: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        guard: GuardProcess | None = None,
     ) -> None:
         self._launch = Launch(ffmpeg=str(ffmpeg or find_ffmpeg()), cookies_dir=str(cookies_dir))
         self._environment = dict(environment or {})
+        self._guard = guard
         self._idle_children = min(idle_children, max_children)
         self._max_children = max_children
         self._recycle_after = recycle_after
@@ -55,7 +59,15 @@ class EnginePool:
 
     async def start(self) -> None:
         """Returns when the first downloads can run. Raises StartupError."""
-        await self._live_server()
+        if self._guard is not None:
+            await self._guard.start()
+            address = GuardAddress(address=self._guard.address, token=self._guard.token)
+            self._launch = self._launch.model_copy(update={"guard": address})
+        try:
+            await self._live_server()
+        except BaseException:
+            await self.close()
+            raise
         self._keeper = asyncio.create_task(self._keep_warm(), name="engine-keep-warm")
 
     async def close(self) -> None:
@@ -68,6 +80,8 @@ class EnginePool:
             await self._server.close()
         for child in self._idle:
             child.dismiss()
+        if self._guard is not None:
+            await self._guard.close()
         self._idle.clear()
 
     @property

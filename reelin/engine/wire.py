@@ -13,12 +13,24 @@ from reelin.engine.seam import DownloadTask, ExtractTask, Report
 # The control socket, worker and fork server. It keeps message boundaries (SOCK_SEQPACKET).
 
 
+class GuardAddress(Message):
+    """Where the egress guard listens (`127.0.0.1:PORT`), and what opens it."""
+
+    address: str
+    token: str = Field(repr=False)
+
+    def url(self, name: str) -> str:
+        """As a proxy. `name` tells the guard who asks; it must need no quoting."""
+        return f"http://{name}:{self.token}@{self.address}"
+
+
 class Launch(Message):
     """The first message to a fork server: what all of its children need to know."""
 
     type: Literal["launch"] = "launch"
     ffmpeg: str
     cookies_dir: str
+    guard: GuardAddress | None = None
 
 
 class Ready(Message):

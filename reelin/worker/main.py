@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from reelin.engine.guard.process import GuardProcess
 from reelin.engine.pool import EnginePool
 from reelin.engine.seam import Engine
 from reelin.library import Library
@@ -43,6 +44,7 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
         max_children=settings.max_downloads + METADATA_AT_ONCE,
         stall_seconds=settings.stall_seconds,
         cookies_dir=settings.cookies_dir,
+        guard=GuardProcess(settings.egress_allow),
     )
     await pool.start()
     try:

@@ -21,7 +21,8 @@ ALLOWED = frozenset(
         r"\w+",
         """
     allow_playlist_files allowed_extractors cachedir color concurrent_fragment_downloads continuedl cookiefile
-    download_ranges enable_file_urls external_downloader extract_flat extractor_retries ffmpeg_location
+    download_ranges enable_file_urls external_downloader external_downloader_args extract_flat extractor_retries
+    ffmpeg_location
     file_access_retries final_ext fixup force_keyframes_at_cuts format format_sort fragment_retries hls_prefer_native
     ignoreerrors lazy_playlist merge_output_format no_warnings nopart noplaylist noprogress outtmpl overwrites paths
     postprocessors prefer_free_formats quiet ratelimit remote_components retries retry_sleep_functions

@@ -14,8 +14,10 @@ from yt_dlp import YoutubeDL
 from yt_dlp.downloader import DashSegmentsFD, HlsFD, HttpFD, get_suitable_downloader
 from yt_dlp.extractor import gen_extractor_classes
 from yt_dlp.extractor.common import UnsupportedURLIE
+from yt_dlp.networking import Request
 
 from reelin.engine.child.direct import DirectFD
+from reelin.engine.child.egress import Egress, without_proxy_headers
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.foreign import fetch_from_the_start
 from reelin.engine.child.fragments import DashFD, NativeHlsFD
@@ -47,9 +49,11 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         fetched: Fetched,
         on_video: Callable[[Info], None],
         on_wait: Callable[[float], None],
+        egress: Egress,
     ) -> None:
         self.fetched = fetched
         self.on_wait = on_wait
+        self._egress = egress
         self._extractors = extractors
         self._on_video = on_video
         super().__init__(params)
@@ -69,6 +73,13 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         self._on_video(info_dict)
         super().process_info(info_dict)
 
+    def urlopen(self, req: Any) -> Any:
+        """Every request of yt-dlp passes here, whatever a site's page made its headers be."""
+        if isinstance(req, Request):
+            without_proxy_headers(req.headers)
+            req.proxies.clear()
+        return super().urlopen(req)
+
     def _forceprint(self, key: str, info_dict: Info) -> None:
         """yt-dlp's own formats tables of formats here, seven times a video, whether or not anything prints them."""
 
@@ -87,7 +98,10 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
             own_info["http_headers"] = self._calc_headers(own_info)
         if theirs in _CRASH_SAFE:
             return downloader.download(name, own_info, subtitle)
-        return fetch_from_the_start(downloader, Path(name), own_info, subtitle)
+        self._egress.forget()
+        done = fetch_from_the_start(downloader, Path(name), own_info, subtitle)
+        self._egress.raise_refusal()
+        return done
 
 
 def default_extractors() -> dict[str, Any]:

@@ -9,7 +9,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from yt_dlp.downloader.external import FFmpegFD
+from yt_dlp.downloader.mhtml import MhtmlFD
+
+from reelin.contracts.failures import FailureKind
 from reelin.engine.child.linux import kill_own_programs
 from reelin.errors import MediaFailure
 
@@ -17,6 +22,8 @@ _POLL_SECONDS = 0.25
 
 
 def fetch_from_the_start(downloader: Any, target: Path, info: dict[str, Any], subtitle: bool) -> Any:
+    """Raises MediaFailure for what needs another protocol than HTTP: its programs know no proxy."""
+    _refuse_other_protocols(downloader, info)
     for leftover in target.parent.iterdir():
         if leftover.name.startswith(target.name):
             leftover.unlink()
@@ -25,6 +32,16 @@ def fetch_from_the_start(downloader: Any, target: Path, info: dict[str, Any], su
             return downloader.download(str(target), info, subtitle)
         finally:
             watch.raise_refusal()
+
+
+def _refuse_other_protocols(downloader: Any, info: dict[str, Any]) -> None:
+    schemes = {urlsplit(str(part.get("url"))).scheme.lower() for part in info.get("requested_formats") or [info]}
+    # Web sockets are yt-dlp's own business, which keeps to the proxy; ffmpeg and rtmpdump would not.
+    other = schemes - ({"http", "https"} if isinstance(downloader, FFmpegFD) else {"http", "https", "ws", "wss"})
+    if other and not isinstance(downloader, MhtmlFD):
+        raise MediaFailure(
+            FailureKind.UNSUPPORTED_URL, f"This video is not served over HTTP, but over {min(other)[:20] or 'nothing'}."
+        )
 
 
 class _SizeWatch:

@@ -23,6 +23,7 @@ from yt_dlp.utils import download_range_func
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.options import AUDIO_CONTAINERS, PRESETS, Container, Options
+from reelin.engine.child.egress import FFMPEG_PROTOCOLS
 from reelin.engine.seam import DownloadTask, ExtractTask
 from reelin.errors import MediaFailure
 
@@ -133,6 +134,7 @@ def _transfer(options: Options) -> Parameters:
         "ratelimit": options.rate_limit_bytes_per_second,
         "hls_prefer_native": True,
         "external_downloader": {"default": "native"},
+        "external_downloader_args": {"ffmpeg_i": ["-protocol_whitelist", FFMPEG_PROTOCOLS]},
         # After HLS even when the download was complete before this attempt began: else the file stays MPEG-TS.
         "fixup": "force",
     }

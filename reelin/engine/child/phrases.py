@@ -19,7 +19,10 @@ def _any(*phrases: str) -> re.Pattern[str]:
 
 #: What Reelin's own proxy says, in the status line with which it refuses: asked first, over the whole text.
 GUARD: Phrases = (
-    (FailureKind.BLOCKED_ADDRESS, _any(r"blocked[_ -]address", r"tunnel connection failed: 403")),
+    (
+        FailureKind.BLOCKED_ADDRESS,
+        _any(r"blocked[_ -]address", r"tunnel connection failed: 403|connect tunnel failed, response 403"),
+    ),
     (FailureKind.DNS, _any(r"(HTTP Error|tunnel connection failed:) 50\d:? (name resolution|host not found|dns)")),
 )
 

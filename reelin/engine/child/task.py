@@ -14,6 +14,7 @@ from reelin.engine.child.channel import Outlet
 from reelin.engine.child.check import check, refuse_unsafe
 from reelin.engine.child.description import describe, extracted
 from reelin.engine.child.downloader import Downloader, Info, PlaylistFound
+from reelin.engine.child.egress import Egress
 from reelin.engine.child.failures import translate
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.parameters import parameters
@@ -44,6 +45,7 @@ class DownloadRun:
         self._scratch = Scratch(task)
         self._watch = Watch(self._scratch.folder, self._reporter)
         self._log = Log()
+        self._egress = Egress(tools.guard)
         self._extracted = False
 
     def run(self) -> Downloaded:
@@ -70,6 +72,7 @@ class DownloadRun:
             fetched=self._scratch.fetched,
             on_video=self._on_video,
             on_wait=self._reporter.alive,
+            egress=self._egress,
         )
         with self._watch, downloader:
             info = downloader.extract_info(self._task.url, download=True)
@@ -86,6 +89,7 @@ class DownloadRun:
             "progress_hooks": [self._reporter.on_progress],
             "postprocessor_hooks": [self._reporter.on_postprocessor],
             "postprocessor_args": {"ffmpeg": self._watch.arguments},
+            **self._egress.parameters(),
             **self._overrides,
         }
 
@@ -108,31 +112,33 @@ class DownloadRun:
         except MediaFailure:
             raise
         except Exception as error:
-            raise translate(error, extracted=self._extracted, messages=self._log.errors) from error
+            failure = translate(error, extracted=self._extracted, messages=self._log.errors)
+            raise self._egress.explain(failure) from error
 
 
 def run_extract(task: ExtractTask, outlet: Outlet, tools: Tools) -> Extracted:
     """Look, and fetch nothing. A playlist's entries are counted and left alone."""
     Reporter(outlet, None).extracting()
-    log = Log()
+    log, egress = Log(), Egress(tools.guard)
     try:
-        return extracted(_look(task, tools, log), task.url)
+        return extracted(_look(task, tools, log, egress), task.url)
     except MediaFailure:
         raise
     except Exception as error:
-        raise translate(error, extracted=False, messages=log.errors) from error
+        raise egress.explain(translate(error, extracted=False, messages=log.errors)) from error
 
 
-def _look(task: ExtractTask, tools: Tools, log: Log) -> Info:
+def _look(task: ExtractTask, tools: Tools, log: Log, egress: Egress) -> Info:
     folder = Path(task.scratch_dir)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = parameters(task, ffmpeg=tools.ffmpeg, cookies_dir=tools.cookies_dir)
     with Downloader(
-        {**chosen, "logger": log},
+        {**chosen, "logger": log, **egress.parameters()},
         extractors=tools.extractors,
         fetched=Fetched(folder),
         on_video=lambda _: None,
         on_wait=lambda _: None,
+        egress=egress,
     ) as downloader:
         try:
             info = downloader.extract_info(task.url, download=False)

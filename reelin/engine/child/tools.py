@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reelin.engine.wire import GuardAddress
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -14,3 +16,4 @@ class Tools:
     ffmpeg: str
     cookies_dir: str
     extractors: Mapping[str, Any]
+    guard: GuardAddress | None = None

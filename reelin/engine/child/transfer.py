@@ -13,7 +13,7 @@ from typing import Any
 
 from yt_dlp.downloader.common import FileDownloader
 from yt_dlp.networking import Request, Response
-from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, IncompleteRead, TransportError
+from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, IncompleteRead, ProxyError, TransportError
 from yt_dlp.utils import int_or_none, parse_http_range
 from yt_dlp.utils.networking import HTTPHeaderDict
 
@@ -201,6 +201,8 @@ class Transfer:
 def _worth_another_try(error: HTTPError | TransportError) -> bool:
     if isinstance(error, HTTPError):
         return error.status in _WORTH_ANOTHER_TRY
+    if isinstance(error, ProxyError) and "403" in str(error):
+        return False  # The guard has refused the address; an HTTPError says so for plain HTTP.
     return not isinstance(error, CertificateVerifyError)
 
 
