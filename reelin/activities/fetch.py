@@ -75,10 +75,10 @@ class FetchActivity:
 
     async def _published(self, job: JobRequest, downloaded: Downloaded) -> FetchResult:
         with reporting_failures(job):
-            own = frozenset(file.path for file in await self._library.videos.files_of_job(job.job_id))
+            own = await self._own_paths(job)
             async with self._naming:
                 plan = await asyncio.to_thread(self._move, job, downloaded, own)
-            return await self._record(job, plan, own)
+            return await self._record(job, plan)
 
     async def _download(self, job: JobRequest, scratch: Path, reporter: Reporter) -> Downloaded:
         task = DownloadTask(
@@ -103,7 +103,10 @@ class FetchActivity:
             else:
                 return plan
 
-    async def _record(self, job: JobRequest, plan: publish.Plan, own: frozenset[str]) -> FetchResult:
+    async def _own_paths(self, job: JobRequest) -> frozenset[str]:
+        return frozenset(file.path for file in await self._library.videos.files_of_job(job.job_id))
+
+    async def _record(self, job: JobRequest, plan: publish.Plan) -> FetchResult:
         """The transaction in which the download becomes true, and after it the tidying."""
         metadata = plan.downloaded.metadata
         publication = Publication(
@@ -116,8 +119,9 @@ class FetchActivity:
         )
         result = await self._library.videos.publish(publication)
         if result is None:
-            # Cancelled, forgotten or started anew meanwhile: nobody would ever find these files.
-            await asyncio.to_thread(publish.take_back, plan, self._media_dir, own)
+            # Cancelled, forgotten or started anew meanwhile: nobody would ever find these files. Unless another
+            # worker, which Temporal took for lost, has recorded them: then they are the job's, and stay.
+            await asyncio.to_thread(publish.take_back, plan, self._media_dir, await self._own_paths(job))
             return FetchResult(state=State.CANCELLED)
         await asyncio.to_thread(publish.drop_obsolete, plan, self._media_dir)
         await asyncio.to_thread(self._scratch.drop, job.job_id)

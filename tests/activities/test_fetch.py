@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -22,7 +23,7 @@ from reelin.contracts.progress import BusEvent, JobTouched, ProgressEvent
 from reelin.contracts.work import Attempt, FailureReport, FetchResult, JobRequest
 from reelin.engine.seam import DownloadTask, ExtractTask, Report, ReportSink
 from reelin.errors import MediaFailure
-from reelin.library import Library
+from reelin.library import Library, Publication
 from reelin.progress import MemoryBus
 from tests.library.samples import new_job
 
@@ -249,6 +250,22 @@ async def test_a_job_that_is_forgotten_while_it_downloads_leaves_no_file(bench: 
     bench.engine.gate.set()
     assert (await fetching).state is State.CANCELLED
     assert bench.files() == {}
+
+
+async def test_what_another_worker_recorded_meanwhile_is_not_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await bench.submit()
+    publish_once = bench.library.videos.publish
+
+    async def overtaken(publication: Publication) -> dict[str, Any] | None:
+        await publish_once(publication)
+        return await publish_once(publication)
+
+    monkeypatch.setattr(bench.library.videos, "publish", overtaken)
+    await bench.fetch(job)
+    assert (await bench.library.jobs.get(job.job_id)).state is State.COMPLETED
+    assert bench.files() == {"A film [1].mp4": b"a film"}
 
 
 async def test_the_sweep_drops_what_is_done_with_and_leaves_what_is_in_use_or_strange(bench: Bench) -> None:
