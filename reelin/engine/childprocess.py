@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
 
 from reelin.engine.seam import ReportSink
 from reelin.engine.stall import Patience
+from reelin.engine.trees import kill_tree, tree_exists
 from reelin.engine.wire import NEWS, Failed, Finished, News, Order, Reported, line
 from reelin.errors import MediaFailure
 
@@ -97,25 +97,6 @@ class ChildProcess:
                 return _phrase(await asyncio.shield(self._status))
         except TimeoutError:
             return "it closed its channel"
-
-
-def kill_tree(leader: int) -> None:
-    """The group that it leads; itself alone if it was forked so recently that it does not lead one yet."""
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(leader, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def tree_exists(leader: int) -> bool:
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(leader, 0)
-        except ProcessLookupError:
-            continue
-        return True
-    return False
 
 
 def _as_error(failed: Failed) -> MediaFailure:

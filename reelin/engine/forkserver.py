@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import IO
 
-from reelin.engine.childprocess import ChildProcess, kill_tree
+from reelin.engine.childprocess import ChildProcess
 from reelin.engine.environment import environment as environment_of
+from reelin.engine.trees import kill_tree
 from reelin.engine.wire import CONTROL_REPLY, ControlReply, Launch, Ready, Refused, Spawn, Spawned
 from reelin.errors import StartupError
 

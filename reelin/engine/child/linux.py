@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+from reelin.engine.trees import kill_tree
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -25,15 +27,6 @@ def lead_own_group_and_die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # It died before prctl could tell.
         kill_tree(os.getpid())
-
-
-def kill_tree(leader: int) -> None:
-    """The group that it leads; itself alone if it was forked so recently that it does not lead one yet."""
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(leader, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def kill_own_programs() -> None:

@@ -16,6 +16,7 @@ from reelin.contracts.model import Message
 from reelin.engine.child import linux, warmup
 from reelin.engine.child.tools import Tools
 from reelin.engine.child.worker import run_child
+from reelin.engine.trees import kill_tree
 from reelin.engine.wire import CONTROL, Exited, Launch, Ready, Refused, Spawned
 
 _MAX_MESSAGE = 65536
@@ -117,7 +118,7 @@ class ForkServer:
             if dead is None:
                 return
             if dead.si_pid in self._children:
-                linux.kill_tree(dead.si_pid)
+                kill_tree(dead.si_pid)
             _, status = os.waitpid(dead.si_pid, 0)
             if dead.si_pid in self._children:
                 self._children.discard(dead.si_pid)
@@ -126,7 +127,7 @@ class ForkServer:
     def _kill_children(self) -> None:
         """And reap them, with what they had started: a container may have nobody else who does."""
         for pid in self._children:
-            linux.kill_tree(pid)
+            kill_tree(pid)
         try:
             while True:
                 os.waitpid(-1, 0)

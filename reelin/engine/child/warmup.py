@@ -19,11 +19,12 @@ from yt_dlp.networking import common
 from reelin.contracts.options import Options
 from reelin.engine.child.channel import Silence
 from reelin.engine.child.downloader import default_extractors
-from reelin.engine.child.linux import kill_tree, lead_own_group_and_die_with
+from reelin.engine.child.linux import lead_own_group_and_die_with
 from reelin.engine.child.parameters import settle_process
 from reelin.engine.child.task import run_download
 from reelin.engine.child.tools import Tools
 from reelin.engine.seam import DownloadTask
+from reelin.engine.trees import kill_tree
 from reelin.engine.wire import Launch
 
 _PAGE = b"""<!DOCTYPE html><html><head><title>Silence</title><script type="application/ld+json">
