@@ -125,6 +125,6 @@ def _file(record: FileRecord) -> VideoFile:
         path=record.path,
         size_bytes=record.size_bytes,
         sha256=record.sha256,
-        url=f"/api/videos/{record.video_id}/files/{record.id}",
+        url=record.url,
         role=Role(record.role),
     )

@@ -57,6 +57,11 @@ class JobRecord:
         )
 
 
+def file_url(video_id: str, file_id: str) -> str:
+    """Where a file's bytes are: stored with a job's result, and shown with its video."""
+    return f"/api/videos/{video_id}/files/{file_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class FileRecord:
     id: str
@@ -67,6 +72,10 @@ class FileRecord:
     size_bytes: int
     sha256: str
     published_at: datetime
+
+    @property
+    def url(self) -> str:
+        return file_url(self.video_id, self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from reelin.errors import NotFound
 from reelin.library.database import Database
 from reelin.library.jobs import change, completed_values
 from reelin.library.pages import VIDEO_ORDERS, Order, Page, VideoFilter
-from reelin.library.records import FileRecord, VideoRecord
+from reelin.library.records import FileRecord, VideoRecord, file_url
 from reelin.library.rows import now
 from reelin.library.tables import files, videos
 from reelin.library.unbroken import unbroken
@@ -66,12 +66,6 @@ class VideoStore:
             await _store_video(connection, video_id, publication)
             await _store_files(connection, video_id, publication)
             return result
-
-    @unbroken
-    async def owner_of_path(self, path: str) -> str | None:
-        """The id of the job whose file stands at `path`, relative to the media folder."""
-        async with self._database.reading() as connection:
-            return (await connection.execute(select(files.c.job_id).where(files.c.path == path))).scalar_one_or_none()
 
     @unbroken
     async def files_of_job(self, job_id: str) -> tuple[FileRecord, ...]:
@@ -133,7 +127,7 @@ def _result(video_id: str, publication: Publication) -> dict[str, Any]:
             path=file.path,
             size_bytes=file.size_bytes,
             sha256=file.sha256,
-            url=f"/api/videos/{video_id}/files/{_file_id(publication.job_id, file)}",
+            url=file_url(video_id, _file_id(publication.job_id, file)),
         ).model_dump()
         for file in publication.files
     ]

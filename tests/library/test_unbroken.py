@@ -73,4 +73,5 @@ async def test_a_path_whose_file_was_removed_by_hand_can_be_another_jobs(library
         await library.jobs.submit(new_job(name))
     assert await library.videos.publish(publication("one", paths=("same.mp4",))) is not None
     assert await library.videos.publish(publication("two", paths=("same.mp4",))) is not None
-    assert await library.videos.owner_of_path("same.mp4") == "video-two"
+    assert await library.videos.files_of_job("video-one") == ()
+    assert [file.path for file in await library.videos.files_of_job("video-two")] == ["same.mp4"]

@@ -48,7 +48,7 @@ async def test_a_new_run_replaces_the_files_of_the_last(library: Library) -> Non
     result = await library.videos.publish(publication(run=2, paths=("new.mp4",)))
     assert result is not None
     assert [file.path for file in (await library.videos.get(result["video_id"])).files] == ["new.mp4"]
-    assert await library.videos.owner_of_path("old.mp4") is None
+    assert [file.path for file in await library.videos.files_of_job("video-one")] == ["new.mp4"]
 
 
 async def test_videos_are_found_by_title_uploader_and_url(library: Library) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -64,7 +63,8 @@ def test_a_running_job_is_watched_and_cancelled(service: Service, origin: Origin
         stderr=subprocess.STDOUT,
         text=True,
     )
-    time.sleep(1)
+    assert watching.stdout is not None
+    assert any("downloading" in line for line in watching.stdout), "it ended without showing the download"
     reelin(service, "cancel", job.id)
     output, _ = watching.communicate(timeout=20)
     assert "cancelled" in output
