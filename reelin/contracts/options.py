@@ -143,12 +143,18 @@ class Options(Request):
     def shaping(self, preset: str) -> dict[str, object]:
         """What decides which file comes out: two submissions that agree in it are one job.
 
-        How fast it is fetched, and which part of a playlist it came from, do not count.
+        How fast it is fetched does not count. Which part of a playlist is wanted does, until the playlist has been
+        taken apart: see `for_items`.
         """
         speed = {"rate_limit_bytes_per_second", "concurrent_fragments"}
-        playlist = {"items", "max_items", "reverse", "only_new"}
-        chosen = self.model_dump(mode="json", exclude=speed | playlist, exclude_defaults=True)
+        chosen = self.model_dump(mode="json", exclude=speed, exclude_defaults=True)
         return {"preset": None if self.format and preset not in PRESET_CONTAINERS else preset, **chosen}
+
+    def for_items(self) -> Options:
+        """For the items of a batch: what concerns the playlist as a whole is done with."""
+        if not (self.items or self.max_items or self.reverse or self.only_new):
+            return self
+        return self.model_copy(update={"items": None, "max_items": None, "reverse": False, "only_new": False})
 
     def container_for(self, preset: str) -> Container:
         return self.container or PRESET_CONTAINERS.get(preset, "original")

@@ -22,11 +22,24 @@ SEARCH_ATTRIBUTES = ("ReelinKind", "ReelinSite", "ReelinOwner", "ReelinParent")
 # Workflows and activities by name: a workflow module imports messages only, never the code that acts.
 DOWNLOAD_WORKFLOW = "DownloadWorkflow"
 INFO_WORKFLOW = "InfoWorkflow"
+PLAYLIST_WORKFLOW = "PlaylistWorkflow"
+BULK_WORKFLOW = "BulkWorkflow"
+SITE_WORKFLOW = "SiteWorkflow"
 FETCH = "fetch"
 PROBE = "probe"
 RECORD_WAITING = "record_waiting"
 RECORD_FAILED = "record_failed"
 RECORD_CANCELLED = "record_cancelled"
+RECORD_PAUSED = "record_paused"
+EXPAND = "expand"
+ADVANCE = "advance"
+CALL_OFF = "call_off"
+
+# Signals. To a download: pause, resume, and the site's leave to go on. To a batch: look at your items again.
+PAUSE = "pause"
+RESUME = "resume"
+LEASE_GRANTED = "lease_granted"
+POKE = "poke"
 
 
 class JobRequest(Message):
@@ -46,6 +59,10 @@ class JobRequest(Message):
     options: Options
     priority: int = 3
     force: bool = False
+    parent_id: str | None = None
+    position: int | None = None
+    depth: int = 0  #: 0: submitted; 1: an item of a batch; 2: of a playlist in a batch
+    entry: dict[str, Any] | None = None  #: What its playlist said of it: url, title and the like, as yt-dlp names them.
 
 
 class Attempt(Message):

@@ -1,24 +1,33 @@
 """Jobs, videos and files in a SQL database: the only room with a session."""
 
+from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
-from reelin.library.records import FileRecord, JobRecord, VideoRecord
+from reelin.library.records import BatchRecord, FileRecord, JobRecord, VideoRecord
 from reelin.library.store import Library
 from reelin.library.submissions import NewJob, Submitted
 from reelin.library.videos import Publication, PublishedFile, VideoStore
+from reelin.library.window import Released, Window
 
 __all__ = [
+    "PAGE",
+    "BatchRecord",
+    "BatchStore",
     "FileRecord",
     "JobFilter",
     "JobRecord",
     "JobStore",
     "Library",
+    "NewBatch",
     "NewJob",
     "Page",
     "Publication",
     "PublishedFile",
+    "Released",
     "Submitted",
     "VideoFilter",
     "VideoRecord",
     "VideoStore",
+    "Window",
+    "item_of",
 ]

@@ -17,9 +17,10 @@ from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
 from reelin.errors import Conflict
 from reelin.library.database import Database
-from reelin.library.pages import JOB_ORDERS, JobFilter, Order, Page
+from reelin.library.following import follow
+from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
-from reelin.library.rows import find, get, next_version, now, record
+from reelin.library.rows import find, get, now, record, write
 from reelin.library.submissions import NewJob, Submissions, Submitted, restart
 from reelin.library.tables import forgotten, jobs
 from reelin.library.unbroken import unbroken
@@ -68,9 +69,9 @@ class JobStore:
             values: dict[str, Any] = {"cancel_requested": True, "keep_partial": keep_partial}
             if job.dispatched_at is None:
                 values |= {"state": State.CANCELLED, "finished_at": moment, "next_attempt_at": None}
-            await connection.execute(
-                update(jobs).where(jobs.c.id == job_id).values(**values, version=next_version(moment))
-            )
+            await write(connection, jobs.c.id == job_id, **values)
+            if "state" in values:
+                await follow(connection, job_id, State.CANCELLED)
             return await get(connection, job_id)
 
     @unbroken
@@ -100,20 +101,19 @@ class JobStore:
 
     @unbroken
     async def page(self, wanted: JobFilter, *, sort: str, limit: int, cursor: str | None) -> Page[JobRecord]:
-        order = Order.parse(sort, JOB_ORDERS, jobs.c.id)
-        query = order.apply(select(jobs).where(*wanted.conditions()), cursor, limit)
+        order = Order.parse(sort, *wanted.order)
+        query = order.apply(wanted.jobs(), cursor, limit)
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         shown = rows[:limit]
-        more = order.encode(shown[-1]._mapping["_key"], shown[-1].id) if len(rows) > limit else None
+        more = order.encode(shown[-1]) if len(rows) > limit else None
         return Page(tuple(record(row) for row in shown), more)
 
     @unbroken
     async def counts(self, wanted: JobFilter) -> dict[State, int]:
         """Jobs by state, for the filter without its states."""
-        query = select(jobs.c.state, func.count()).where(*wanted.conditions(with_state=False)).group_by(jobs.c.state)
         async with self._database.reading() as connection:
-            found = {State(state): count for state, count in (await connection.execute(query)).all()}
+            found = {State(state): count for state, count in (await connection.execute(wanted.tally())).all()}
         return {state: found.get(state, 0) for state in State}
 
     async def changed_since(self, version: int, *, limit: int = 500) -> list[JobRecord]:
@@ -145,8 +145,9 @@ class JobStore:
         return {state: found.get(state, 0) for state in State}
 
     async def unfinished(self, *, limit: int = 10_000) -> list[JobRecord]:
-        query = select(jobs).where(jobs.c.state.in_(_UNFINISHED)).order_by(jobs.c.submitted_at).limit(limit)
-        return await self._list(query)
+        """Without those that a batch holds back: they are counted there."""
+        mine = (~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
+        return await self._list(select(jobs).where(*mine).order_by(jobs.c.submitted_at).limit(limit))
 
     # What the dispatcher and the reconciler do.
 
@@ -154,7 +155,7 @@ class JobStore:
         """The outbox: accepted, and not yet known to Temporal. Most urgent first."""
         query = (
             select(jobs)
-            .where(jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
+            .where(~jobs.c.held, jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
             .order_by(jobs.c.priority, jobs.c.submitted_at)
             .limit(limit)
         )
@@ -197,9 +198,8 @@ class JobStore:
                 "dispatched_at": job.dispatched_at or moment,
                 "next_attempt_at": None,
             }
-            await connection.execute(
-                update(jobs).where(jobs.c.id == job_id).values(**values, version=next_version(moment))
-            )
+            await write(connection, jobs.c.id == job_id, **values)
+            await follow(connection, job_id, State.RUNNING)
             return await get(connection, job_id)
 
     async def note_video(self, job_id: str, run: int, title: str) -> None:
@@ -235,12 +235,12 @@ class JobStore:
 
 async def change(connection: AsyncConnection, job_id: str, run: int, **values: Any) -> bool:
     """Changes an unfinished job of this run; says whether there was one."""
-    done = await connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.run == run, jobs.c.state.in_(_UNFINISHED))
-        .values(**values, version=next_version(now()))
-    )
-    return bool(done.rowcount)
+    mine = (jobs.c.id == job_id, jobs.c.run == run, jobs.c.state.in_(_UNFINISHED))
+    if not await write(connection, *mine, **values):
+        return False
+    if "state" in values:
+        await follow(connection, job_id, values["state"], values.get("size_bytes"))
+    return True
 
 
 def completed_values(*, title: str, result: dict[str, Any], size_bytes: int | None = None) -> dict[str, Any]:

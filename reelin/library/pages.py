@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, String, and_, func, literal, or_
+from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, or_, select
 
 from reelin.contracts.jobs import Kind, State
 from reelin.errors import InvalidInput
-from reelin.library.tables import UtcDateTime, jobs, videos
+from reelin.library.tables import UtcDateTime, items, jobs, videos
 
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +28,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Without `parent`: what was submitted, not the items of batches."""
+    """Without `parent`: what was submitted, and the items of batches only where `with_items` says so.
+
+    With `parent`: the items of that batch, position by position, each as it stands in the batch.
+    """
 
     state: tuple[State, ...] = ()
     kind: tuple[Kind, ...] = ()
@@ -36,13 +39,16 @@ class JobFilter:
     site: str | None = None
     failure: str | None = None
     q: str | None = None
+    with_items: bool = False
 
     def conditions(self, *, with_state: bool = True) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = [
-            jobs.c.parent_id.is_(None) if self.parent is None else jobs.c.parent_id == self.parent
-        ]
+        found: list[ColumnElement[bool]] = []
+        if self.parent is not None:
+            found.append(items.c.batch_id == self.parent)
+        elif not self.with_items:
+            found.append(jobs.c.standalone)
         if self.state and with_state:
-            found.append(jobs.c.state.in_(self.state))
+            found.append(self.state_column.in_(self.state))
         if self.kind:
             found.append(jobs.c.kind.in_(self.kind))
         if self.site is not None:
@@ -52,6 +58,38 @@ class JobFilter:
         if self.q:
             found.append(_contains(self.q, jobs.c.title, jobs.c.url))
         return found
+
+    @property
+    def state_column(self) -> ColumnElement[str]:
+        return jobs.c.state if self.parent is None else items.c.state
+
+    def jobs(self) -> Select[Any]:
+        """Whole jobs; in a batch, with their place in it."""
+        if self.parent is None:
+            return select(jobs).where(*self.conditions())
+        own = [column for column in jobs.columns if column.name not in _OF_THE_ITEM]
+        place = [items.c.batch_id.label("parent_id"), items.c.position, items.c.state, items.c.skipped]
+        return select(*own, *place).join_from(items, jobs, items.c.job_id == jobs.c.id).where(*self.conditions())
+
+    def tally(self) -> Select[Any]:
+        """How many jobs there are by state, for the filter without its states."""
+        query: Select[Any] = select(self.state_column, func.count())  # type: ignore[assignment]
+        query = query.group_by(self.state_column)
+        if self.parent is None:
+            return query.select_from(jobs).where(*self.conditions(with_state=False))
+        if self.kind or self.site is not None or self.failure is not None or self.q:
+            query = query.join_from(items, jobs, items.c.job_id == jobs.c.id)
+        return query.where(*self.conditions(with_state=False))
+
+    @property
+    def order(self) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[Any]]:
+        """What the jobs can be sorted by, and the column that tells two of them apart."""
+        if self.parent is None:
+            return JOB_ORDERS, jobs.c.id
+        return {**JOB_ORDERS, "position": items.c.position}, items.c.position
+
+
+_OF_THE_ITEM = frozenset({"parent_id", "position", "state"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +136,11 @@ class Order:
 
     name: str
     key: ColumnElement[Any]
-    tiebreak: ColumnElement[str]
+    tiebreak: ColumnElement[Any]
     descending: bool
 
     @classmethod
-    def parse(cls, sort: str, known: dict[str, ColumnElement[Any]], tiebreak: ColumnElement[str]) -> Order:
+    def parse(cls, sort: str, known: dict[str, ColumnElement[Any]], tiebreak: ColumnElement[Any]) -> Order:
         name = sort.removeprefix("-")
         if name not in known:
             names = ", ".join(f"{each}, -{each}" for each in known)
@@ -113,7 +151,7 @@ class Order:
 
     def apply(self, query: Select[Any], cursor: str | None, limit: int) -> Select[Any]:
         """Adds the order's key as the column `_key`; one row more than `limit`, to know whether a page follows."""
-        query = query.add_columns(self.key.label("_key"))
+        query = query.add_columns(self.key.label("_key"), self.tiebreak.label("_tie"))
         if cursor is not None:
             key, identifier = self._decode(cursor)
             after = self.key < key if self.descending else self.key > key
@@ -125,14 +163,20 @@ class Order:
             query = query.order_by(self.key, self.tiebreak)
         return query.limit(limit + 1)
 
-    def encode(self, key: object, identifier: str) -> str:
+    def encode(self, last: Row[Any]) -> str:
+        """The cursor of the page that follows `last`."""
+        key, identifier = last._mapping["_key"], last._mapping["_tie"]
         plain = key.astimezone(UTC).isoformat() if isinstance(key, datetime) else key
         return base64.urlsafe_b64encode(json.dumps([self.name, plain, identifier]).encode()).decode().rstrip("=")
 
-    def _decode(self, cursor: str) -> tuple[ColumnElement[Any], str]:
+    def _decode(self, cursor: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         try:
             name, key, identifier = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            if name != self.name or not isinstance(identifier, str) or not _storable(identifier, key):
+            if (
+                name != self.name
+                or not isinstance(identifier, self.tiebreak.type.python_type)
+                or not _storable(identifier, key)
+            ):
                 raise ValueError(name)
             value = datetime.fromisoformat(key) if self.name.endswith("_at") else key
         except (ValueError, TypeError, binascii.Error) as error:
@@ -141,7 +185,7 @@ class Order:
                 remedy="Take next_cursor from the page before, with the same sort; leave it out for the first page.",
                 field="cursor",
             ) from error
-        return literal(value, self.key.type), identifier
+        return literal(value, self.key.type), literal(identifier, self.tiebreak.type)
 
 
 def _storable(*values: object) -> bool:

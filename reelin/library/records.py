@@ -35,11 +35,17 @@ class JobRecord:
     next_attempt_at: datetime | None
     cancel_requested: bool
     keep_partial: bool
+    pause_requested: bool
+    held: bool
+    standalone: bool
+    depth: int
+    entry: dict[str, Any] | None
     failure_kind: str | None
     failure: dict[str, Any] | None
     result: dict[str, Any] | None
     size_bytes: int | None
     version: int
+    skipped: bool = False  # as an item of a batch: its file was in the library already
 
     def request(self) -> JobRequest:
         """What its workflow is started with."""
@@ -54,7 +60,26 @@ class JobRecord:
             options=Options.model_validate(self.options),
             priority=self.priority,
             force=self.force,
+            parent_id=self.parent_id,
+            position=self.position,
+            depth=self.depth,
+            entry=self.entry,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """What a batch has besides its job. `cursor` entries have become items; `total` is None until it is known."""
+
+    id: str
+    run: int
+    cursor: int
+    total: int | None
+    truncated: bool
+    expanded: bool
+    preview: bool
+    at_once: int | None
+    request_hash: str | None
 
 
 def file_url(video_id: str, file_id: str) -> str:

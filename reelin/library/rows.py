@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, select
+from sqlalchemy import ColumnElement, Row, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import Kind, State
@@ -41,8 +41,14 @@ async def get(connection: AsyncConnection, job_id: str) -> JobRecord:
     return found
 
 
+async def write(connection: AsyncConnection, *which: ColumnElement[bool], **values: Any) -> int:
+    """Changes jobs, with a new version; returns how many. Whoever changes the state calls `follow` too."""
+    done = await connection.execute(update(jobs).where(*which).values(**values, version=next_version(now())))
+    return done.rowcount
+
+
 def record(row: Row[Any]) -> JobRecord:
-    return record_of({name: value for name, value in row._mapping.items() if name != "_key"})
+    return record_of({name: value for name, value in row._mapping.items() if not name.startswith("_")})
 
 
 def record_of(values: Mapping[str, Any]) -> JobRecord:

@@ -6,9 +6,11 @@ import asyncio
 
 from sqlalchemy import text
 
+from reelin.library.batches import BatchStore
 from reelin.library.database import Database
 from reelin.library.jobs import JobStore
 from reelin.library.videos import VideoStore
+from reelin.library.window import Window
 
 
 class Library:
@@ -17,6 +19,8 @@ class Library:
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self.jobs = JobStore(self._database)
+        self.batches = BatchStore(self._database)
+        self.window = Window(self._database)
         self.videos = VideoStore(self._database)
 
     async def open(self) -> None:

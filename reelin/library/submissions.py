@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
+from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
 from reelin.contracts.options import Options
 from reelin.errors import Unavailable
 from reelin.library.database import Database
+from reelin.library.following import follow
 from reelin.library.records import JobRecord
-from reelin.library.rows import get, microseconds, next_version, now, record, record_of
+from reelin.library.rows import get, microseconds, now, record, record_of, write
 from reelin.library.tables import forgotten, jobs
 
 LARGEST_GROUP = 200
@@ -35,6 +36,17 @@ class NewJob:
     options: Options
     priority: int = 3
     force: bool = False
+    title: str | None = None
+    entry: dict[str, Any] | None = None  # what its playlist said of it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job stands whose batch holds it until its turn comes."""
+
+    batch_id: str
+    position: int
+    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +114,22 @@ class Submissions:
 
     async def _store(self, group: Sequence[NewJob]) -> list[Submitted]:
         async with self._database.writing() as connection:
-            known = await _known(connection, group)
+            known = await known_jobs(connection, [new.id for new in group])
             unknown = {new.id for new in group} - set(known)
-            last_runs = await _last_runs(connection, unknown)
+            last_runs = await last_runs_of(connection, unknown)
             stored = [await _settled(connection, new, known, last_runs) for new in group]
             if unknown:
-                await connection.execute(insert(jobs), [_row(known[job_id]) for job_id in sorted(unknown)])
+                await connection.execute(insert(jobs), [row_of(known[job_id]) for job_id in sorted(unknown)])
             return stored
 
 
-async def _known(connection: AsyncConnection, group: Sequence[NewJob]) -> dict[str, JobRecord]:
-    query = select(jobs).where(jobs.c.id.in_([new.id for new in group]))
+async def known_jobs(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+    """At most some thousands."""
+    query = select(jobs).where(jobs.c.id.in_(job_ids))
     return {row.id: record(row) for row in await connection.execute(query)}
 
 
-async def _last_runs(connection: AsyncConnection, job_ids: set[str]) -> dict[str, int]:
+async def last_runs_of(connection: AsyncConnection, job_ids: Collection[str]) -> dict[str, int]:
     """Of jobs that were forgotten."""
     if not job_ids:
         return {}
@@ -130,15 +143,28 @@ async def _settled(
     """What the submission comes to; a job that is new is only added to `known`, its row is still to be inserted."""
     found = known.get(new.id)
     if found is None:
-        known[new.id] = _first(new, last_runs.get(new.id, 0) + 1)
-    elif found.state in UNFINISHED_STATES or (found.state is State.COMPLETED and not new.force):
-        return Submitted(found, fresh=False)
+        known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1)
+    elif found.state in UNFINISHED_STATES:
+        known[new.id] = await _wanted_by_itself(connection, found)
+        return Submitted(known[new.id], fresh=found.held)
+    elif found.state is State.COMPLETED and found.kind is not Kind.PLAYLIST and not new.force:
+        known[new.id] = await _wanted_by_itself(connection, found)
+        return Submitted(known[new.id], fresh=False)
     else:
         known[new.id] = await restart(connection, found, new)
     return Submitted(known[new.id], fresh=True)
 
 
-def _first(new: NewJob, run: int) -> JobRecord:
+async def _wanted_by_itself(connection: AsyncConnection, job: JobRecord) -> JobRecord:
+    """So far only a batch had asked for it; from now on it stands in the list, and waits for no turn."""
+    if job.standalone and not job.held:
+        return job
+    await write(connection, jobs.c.id == job.id, standalone=True, held=False)
+    return await get(connection, job.id)
+
+
+def first_run(new: NewJob, run: int, place: Place | None = None) -> JobRecord:
+    """The row of a job that is not there yet; in a `place` it is held."""
     moment = now()
     return record_of(
         {
@@ -151,44 +177,63 @@ def _first(new: NewJob, run: int) -> JobRecord:
             "submitted_at": moment,
             "version": microseconds(moment),
             "run": run,
+            "title": new.title,
+            "entry": new.entry,
+            "parent_id": place and place.batch_id,
+            "position": place and place.position,
+            "depth": place.depth if place else 0,
+            "held": place is not None,
+            "standalone": place is None,
             **_fresh_run(new.preset, new.options, new.priority, force=new.force),
         }
     )
 
 
-def _row(job: JobRecord) -> dict[str, Any]:
+def row_of(job: JobRecord) -> dict[str, Any]:
     return {name: getattr(job, name) for name in _EMPTY_ROW}
 
 
 def _fresh_run(preset: str, options: Options, priority: int, *, force: bool) -> dict[str, Any]:
     return {
-        "state": State.QUEUED,
-        "attempt": 0,
+        **_FRESH,
         "preset": preset,
         "options": options.model_dump(mode="json", exclude_defaults=True),
         "priority": priority,
         "force": force,
-        "dispatched_at": None,
-        "started_at": None,
-        "finished_at": None,
-        "next_attempt_at": None,
-        "cancel_requested": False,
-        "keep_partial": False,
-        "failure": None,
-        "failure_kind": None,
     }
 
 
-async def restart(connection: AsyncConnection, job: JobRecord, new: NewJob | None = None) -> JobRecord:
-    """Begins a new run of a job that is done; `new` says how, else as before."""
+_FRESH: dict[str, Any] = {
+    "state": State.QUEUED,
+    "attempt": 0,
+    "dispatched_at": None,
+    "started_at": None,
+    "finished_at": None,
+    "next_attempt_at": None,
+    "cancel_requested": False,
+    "keep_partial": False,
+    "pause_requested": False,
+    "failure": None,
+    "failure_kind": None,
+}
+
+
+async def restart(
+    connection: AsyncConnection, job: JobRecord, new: NewJob | None = None, *, held: bool = False
+) -> JobRecord:
+    """Begins a new run of a job that is done; `new` says how, else as before. `held`: when its batch lets it go."""
     moment = now()
     if new is None:
         values = _fresh_run(job.preset, Options.model_validate(job.options), job.priority, force=job.force)
     else:
         values = _fresh_run(new.preset, new.options, new.priority, force=new.force)
-    await connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id)
-        .values(**values, submitted_at=moment, run=job.run + 1, version=next_version(moment))
-    )
+    values |= {"submitted_at": moment, "run": job.run + 1, "held": held, "standalone": job.standalone or not held}
+    await write(connection, jobs.c.id == job.id, **values)
+    await follow(connection, job.id, State.QUEUED)
     return await get(connection, job.id)
+
+
+async def restart_all(connection: AsyncConnection, job_ids: Sequence[str]) -> None:
+    """The same for many, which their batch holds. Those that run already are left alone."""
+    over = (jobs.c.id.in_(job_ids), jobs.c.state.in_(tuple(sorted(FINAL_STATES))))
+    await write(connection, *over, **_FRESH, run=jobs.c.run + 1, submitted_at=now(), held=True)

@@ -64,15 +64,53 @@ jobs = Table(
     Column("next_attempt_at", UtcDateTime),
     Column("cancel_requested", Boolean, nullable=False),
     Column("keep_partial", Boolean, nullable=False),
+    Column("pause_requested", Boolean, nullable=False),
+    Column("held", Boolean, nullable=False),  # a batch has not let it go yet: no business of the dispatcher's
+    Column("standalone", Boolean, nullable=False),  # someone asked for it by itself, and not only a batch
+    Column("depth", Integer, nullable=False),  # 0: submitted; 1: an item of a batch; 2: of a playlist in a batch
+    Column("entry", JSON(none_as_null=True)),  # what its playlist said of it
     Column("failure_kind", String(32)),
     Column("failure", JSON(none_as_null=True)),
     Column("result", JSON(none_as_null=True)),
     Column("size_bytes", BigInteger),
     Column("version", BigInteger, nullable=False),
-    Index("jobs_by_submission", "submitted_at", "id"),
-    Index("jobs_by_state", "state", "dispatched_at"),
+    Index("jobs_by_submission", "standalone", "submitted_at", "id"),
+    Index("jobs_by_state", "held", "state", "dispatched_at"),
     Index("jobs_by_version", "version"),
-    Index("jobs_by_parent", "parent_id", "position"),
+    Index("jobs_by_failure", "failure_kind"),
+)
+
+batches = Table(  # what a job of the kind playlist or bulk has besides its row in `jobs`
+    "batches",
+    metadata,
+    Column("id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("run", Integer, nullable=False),  # of the job, for which the items were made
+    Column("source", JSON(none_as_null=True)),  # the URLs of a submitted list that are not items yet
+    Column("cursor", Integer, nullable=False),  # so many entries have become items
+    Column("total", Integer),  # null: not known before the playlist was looked at
+    Column("truncated", Boolean, nullable=False),  # the playlist goes on, but its maximum was reached
+    Column("expanded", Boolean, nullable=False),
+    Column("preview", Boolean, nullable=False),  # stands paused once it is expanded, until someone has chosen
+    Column("at_once", Integer),  # items in flight; null: the setting
+    Column("request_hash", String(64)),  # of the body that came with the Idempotency-Key
+)
+
+items = Table(  # position by position, what a batch consists of
+    "items",
+    metadata,
+    Column("batch_id", ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("site", String(255), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # its job's, unless it is settled
+    Column("size_bytes", BigInteger),
+    Column("released", Boolean, nullable=False),  # no longer in line: in flight, or over
+    Column("settled", Boolean, nullable=False),  # follows its job no more: skipped, or cancelled here only
+    Column("skipped", Boolean, nullable=False),  # its file was in the library already
+    Index("items_by_job", "job_id"),
+    Index("items_by_state", "batch_id", "state", "skipped", "size_bytes"),
+    Index("items_in_line", "batch_id", "released", "site", "priority", "position"),
 )
 
 forgotten = Table(  # the last run of each deleted job: its workflow may still be ending when the job comes again
@@ -99,6 +137,8 @@ videos = Table(
     Column("state", String(16), nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Index("videos_by_addition", "added_at", "id"),
+    Index("videos_by_url", "url"),
+    Index("videos_by_extractor", "extractor_id", "extractor"),
 )
 
 files = Table(

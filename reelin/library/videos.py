@@ -98,7 +98,7 @@ class VideoStore:
             rows = (await connection.execute(query)).all()
             shown = rows[:limit]
             items = tuple(await _with_files(connection, shown))
-        more = order.encode(shown[-1]._mapping["_key"], shown[-1].id) if len(rows) > limit else None
+        more = order.encode(shown[-1]) if len(rows) > limit else None
         return Page(items, more)
 
 
@@ -185,5 +185,5 @@ async def _with_files(connection: AsyncConnection, rows: Any) -> list[VideoRecor
 
 
 def _video(row: Row[Any], listed: tuple[FileRecord, ...]) -> VideoRecord:
-    values = {name: value for name, value in row._mapping.items() if name != "_key"}
+    values = {name: value for name, value in row._mapping.items() if not name.startswith("_")}
     return VideoRecord(**values, files=listed)

@@ -1,0 +1,277 @@
+"""The window of a batch: which items are let go, held back, called off or tried again.
+
+Everything here is said in rows, so that an activity may do it twice: an item is in line until it is `released`, and in
+flight until its job is final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
+from reelin.library.database import Database
+from reelin.library.following import conclude
+from reelin.library.records import JobRecord
+from reelin.library.rows import find, get, now, record, write
+from reelin.library.submissions import restart, restart_all
+from reelin.library.tables import batches, items, jobs
+from reelin.library.unbroken import unbroken
+
+_UNFINISHED = tuple(sorted(UNFINISHED_STATES))
+_MANY_SITES = 1000
+_AT_A_TIME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """`jobs` are to be started. `in_flight` counts them too; `in_line` says whether others still wait."""
+
+    jobs: tuple[JobRecord, ...]
+    in_flight: int
+    in_line: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    position: int
+    priority: int
+    job_id: str
+    rank: int  #: Within its site, those in flight counted: sites take turns.
+
+
+class Window:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @unbroken
+    async def release(self, batch_id: str, *, at_once: int, limit_of: Callable[[str], int | None]) -> Released:
+        """Lets items go until `at_once` are in flight, and no more of one site than `limit_of` it (None: any number).
+
+        By priority, then in turn from each site, then by position.
+        """
+        async with self._database.writing() as connection:
+            flying = await _in_flight_by_site(connection, batch_id)
+            free = at_once - sum(flying.values())
+            chosen = await _choose(connection, batch_id, free, flying, limit_of) if free > 0 else []
+            started = await _let_go(connection, batch_id, chosen)
+            in_flight = sum((await _in_flight_by_site(connection, batch_id)).values())
+            return Released(tuple(started), in_flight, await _anything_in_line(connection, batch_id))
+
+    @unbroken
+    async def finish(self, batch_id: str, run: int) -> State | None:
+        """Writes down how the batch ended; None if its items are not through, or it is not this run's."""
+        async with self._database.writing() as connection:
+            job = await find(connection, batch_id)
+            if job is None or job.run != run:
+                return None
+            if job.state not in _UNFINISHED:
+                return job.state
+            if await _unfinished_items(connection, batch_id):
+                return None
+            values = {"finished_at": now(), "next_attempt_at": None}
+            await write(connection, jobs.c.id == batch_id, **values)
+            return await conclude(connection, batch_id)
+
+    @unbroken
+    async def call_off(self, batch_id: str, *, keep: Collection[int] | None = None) -> list[str]:
+        """Cancels the items: those in line at once; returns the jobs in flight that are to be cancelled in Temporal.
+
+        With `keep`, only those in line at other positions than these. A job that someone else wants goes on, and is
+        cancelled in this batch only.
+        """
+        async with self._database.writing() as connection:
+            mine = [items.c.batch_id == batch_id, ~items.c.released]
+            if keep is not None:
+                mine.append(items.c.position.not_in(sorted(keep)))
+            await _cancel_waiting(connection, batch_id, mine)
+            return [] if keep is not None else await _cancel_flying(connection, batch_id)
+
+    @unbroken
+    async def stop(self, batch_id: str) -> list[str]:
+        """Asks the items in flight to pause; returns those that Temporal has to be told of."""
+        async with self._database.writing() as connection:
+            told = []
+            for job in await _own_in_flight(connection, batch_id):
+                if job.pause_requested or job.state is State.PAUSED:
+                    told.append(job.id)
+                    continue
+                at_once = {"state": State.PAUSED} if job.dispatched_at is None else {}
+                await write(connection, jobs.c.id == job.id, pause_requested=True, **at_once)
+                if at_once:
+                    await _mirror(connection, job.id, State.PAUSED)
+                else:
+                    told.append(job.id)
+            return told
+
+    @unbroken
+    async def go_on(self, batch_id: str) -> list[str]:
+        """Takes the wish to pause back; returns the jobs that Temporal has to be told of."""
+        async with self._database.writing() as connection:
+            told = []
+            for job in await _own_in_flight(connection, batch_id):
+                if not job.pause_requested:
+                    continue
+                back = {"state": State.QUEUED} if job.state is State.PAUSED else {}
+                await write(connection, jobs.c.id == job.id, pause_requested=False, **back)
+                if back:
+                    await _mirror(connection, job.id, State.QUEUED)
+                if job.dispatched_at is not None:
+                    told.append(job.id)
+            return told
+
+    @unbroken
+    async def line_up_again(self, batch_id: str, *, failure: str | None = None) -> int:
+        """Puts what failed back in line; returns how many jobs. `failure` names one kind.
+
+        In a batch that was cancelled, what was cancelled too. A batch that is over gets a new run. Raises NotFound.
+        """
+        async with self._database.writing() as connection:
+            return await _line_up_again(connection, await get(connection, batch_id), failure)
+
+
+async def _line_up_again(connection: AsyncConnection, batch: JobRecord, failure: str | None) -> int:
+    states = [State.FAILED, State.PARTIAL, *([State.CANCELLED] if batch.state is State.CANCELLED else [])]
+    query = select(items.c.job_id).where(items.c.batch_id == batch.id, items.c.state.in_(states)).distinct()
+    if failure is not None:
+        query = query.join(jobs, jobs.c.id == items.c.job_id).where(jobs.c.failure_kind == failure)
+    job_ids = (await connection.execute(query)).scalars().all()
+    for start in range(0, len(job_ids), _AT_A_TIME):
+        await _again(connection, batch.id, job_ids[start : start + _AT_A_TIME])
+    if batch.state not in _UNFINISHED:
+        await restart(connection, batch)
+        await connection.execute(update(batches).where(batches.c.id == batch.id).values(run=batch.run + 1))
+    return len(job_ids)
+
+
+async def _again(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> None:
+    inner = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.kind == Kind.PLAYLIST, jobs.c.state.not_in(_UNFINISHED))
+    for playlist in [record(row) for row in await connection.execute(inner)]:
+        await _line_up_again(connection, playlist, None)
+        await write(connection, jobs.c.id == playlist.id, held=True)
+    await restart_all(connection, job_ids)
+    here = and_(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids))
+    await connection.execute(update(items).where(here).values(settled=False, skipped=False, released=False))
+    state = select(jobs.c.state).where(jobs.c.id == items.c.job_id).scalar_subquery()
+    await connection.execute(update(items).where(items.c.job_id.in_(job_ids), ~items.c.settled).values(state=state))
+
+
+async def _mirror(connection: AsyncConnection, job_id: str, state: State) -> None:
+    await connection.execute(update(items).where(items.c.job_id == job_id, ~items.c.settled).values(state=state))
+
+
+def _flying(batch_id: str) -> ColumnElement[bool]:
+    return and_(items.c.batch_id == batch_id, items.c.released, items.c.state.in_(_UNFINISHED))
+
+
+async def _in_flight_by_site(connection: AsyncConnection, batch_id: str) -> dict[str, int]:
+    number = func.count(items.c.job_id.distinct()).label("number")
+    query = select(items.c.site, number).where(_flying(batch_id)).group_by(items.c.site)
+    return {row.site: row.number for row in await connection.execute(query)}
+
+
+async def _anything_in_line(connection: AsyncConnection, batch_id: str) -> bool:
+    query = select(items.c.position).where(items.c.batch_id == batch_id, ~items.c.released).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+async def _unfinished_items(connection: AsyncConnection, batch_id: str) -> bool:
+    query = select(items.c.position).where(items.c.batch_id == batch_id, items.c.state.in_(_UNFINISHED)).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+async def _choose(
+    connection: AsyncConnection,
+    batch_id: str,
+    free: int,
+    flying: dict[str, int],
+    limit_of: Callable[[str], int | None],
+) -> list[_Candidate]:
+    candidates: list[_Candidate] = []
+    for site in await _sites_in_line(connection, batch_id):
+        limit, already = limit_of(site), flying.get(site, 0)
+        room = free if limit is None else min(free, limit - already)
+        if room > 0:
+            candidates += await _first_of(connection, batch_id, site, room, already)
+    candidates.sort(key=lambda each: (each.priority, each.rank, each.position))
+    return candidates[:free]
+
+
+async def _sites_in_line(connection: AsyncConnection, batch_id: str) -> Sequence[str]:
+    """By jumping from one to the next in the index: 100,000 rows of one site are one step."""
+    in_line = and_(items.c.batch_id == batch_id, ~items.c.released)
+    first = select(func.min(items.c.site).label("site"), literal(1).label("step")).where(in_line)
+    jump = first.cte("jump", recursive=True)
+    following = select(func.min(items.c.site)).where(in_line, items.c.site > jump.c.site).scalar_subquery()
+    jump = jump.union_all(select(following, jump.c.step + 1).where(jump.c.site.is_not(None), jump.c.step < _MANY_SITES))
+    return (await connection.execute(select(jump.c.site).where(jump.c.site.is_not(None)))).scalars().all()
+
+
+async def _first_of(
+    connection: AsyncConnection, batch_id: str, site: str, number: int, already: int
+) -> list[_Candidate]:
+    query = (
+        select(items.c.position, items.c.priority, items.c.job_id)
+        .where(items.c.batch_id == batch_id, ~items.c.released, items.c.site == site)
+        .order_by(items.c.priority, items.c.position)
+        .limit(number)
+    )
+    rows = (await connection.execute(query)).all()
+    return [_Candidate(row.position, row.priority, row.job_id, already + rank) for rank, row in enumerate(rows)]
+
+
+async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_Candidate]) -> list[JobRecord]:
+    """A job at several positions is one job; one that runs for someone else is not started again."""
+    job_ids = list({each.job_id for each in chosen})
+    if not job_ids:
+        return []
+    await connection.execute(
+        update(items).where(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids)).values(released=True)
+    )
+    held = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.held)
+    mine = {row.id: record(row) for row in await connection.execute(held)}
+    await write(connection, jobs.c.id.in_(list(mine)), held=False)
+    return [mine[each.job_id] for each in chosen if each.job_id in mine]
+
+
+def _wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:
+    """Someone submitted the job by itself, or another batch that is not over has it."""
+    other, owner = items.alias(), jobs.alias()
+    elsewhere = exists().where(
+        other.c.job_id == jobs.c.id,
+        other.c.batch_id != batch_id,
+        ~other.c.settled,
+        owner.c.id == other.c.batch_id,
+        owner.c.state.in_(_UNFINISHED),
+    )
+    return or_(jobs.c.standalone, elsewhere)
+
+
+async def _cancel_waiting(connection: AsyncConnection, batch_id: str, mine: Sequence[ColumnElement[bool]]) -> None:
+    in_line = select(items.c.job_id).where(*mine)
+    values: dict[str, Any] = {"state": State.CANCELLED, "finished_at": now(), "cancel_requested": True}
+    await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~_wanted_elsewhere(batch_id), **values)
+    settled = ~exists().where(jobs.c.id == items.c.job_id, jobs.c.state == State.CANCELLED)
+    await connection.execute(update(items).where(*mine).values(state=State.CANCELLED, released=True, settled=settled))
+
+
+async def _cancel_flying(connection: AsyncConnection, batch_id: str) -> list[str]:
+    own = await _own_in_flight(connection, batch_id)
+    for job in own:
+        at_once = {"state": State.CANCELLED, "finished_at": now()} if job.dispatched_at is None else {}
+        await write(connection, jobs.c.id == job.id, cancel_requested=True, **at_once)
+        if at_once:
+            await _mirror(connection, job.id, State.CANCELLED)
+    others = items.c.job_id.not_in([job.id for job in own])
+    await connection.execute(update(items).where(_flying(batch_id), others).values(state=State.CANCELLED, settled=True))
+    return [job.id for job in own if job.dispatched_at is not None]
+
+
+async def _own_in_flight(connection: AsyncConnection, batch_id: str) -> list[JobRecord]:
+    flying = select(items.c.job_id).where(_flying(batch_id))
+    query = select(jobs).where(jobs.c.id.in_(flying), ~jobs.c.held, ~_wanted_elsewhere(batch_id))
+    return [record(row) for row in await connection.execute(query)]
