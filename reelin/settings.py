@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         (), description="Sites without a limit until they complain, comma-separated"
     )
     site_max_at_once: int = Field(4, ge=1, le=100, description="Downloads at once from one site")
+    batch_at_once: int = Field(50, ge=1, le=500, description="Items of one batch in flight at once")
     api_token: str | None = Field(None, min_length=8, description="Bearer token that every API call must carry")
     stall_seconds: float = Field(30, ge=1, description="A download without a byte for so long is ended and retried")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")

@@ -1,8 +1,11 @@
 """What touches the world: each activity may run twice, after a success too."""
 
+from reelin.activities.batch import BatchActivities
+from reelin.activities.bell import Bell
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
+from reelin.activities.starter import Starter
 
-__all__ = ["FetchActivity", "ProbeActivity", "RecordActivities", "Scratch"]
+__all__ = ["BatchActivities", "Bell", "FetchActivity", "ProbeActivity", "RecordActivities", "Scratch", "Starter"]

@@ -21,4 +21,6 @@ async def begin(library: Library, attempt: Attempt) -> FetchResult | None:
     if job.cancel_requested:
         await library.jobs.cancel(job.id, job.run)
         return FetchResult(state=State.CANCELLED)
+    if job.pause_requested:
+        return FetchResult(state=State.PAUSED)
     return None

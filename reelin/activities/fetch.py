@@ -9,6 +9,7 @@ from temporalio import activity
 
 from reelin.activities import publish
 from reelin.activities.attempt import begin
+from reelin.activities.bell import ItemListener
 from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
 from reelin.activities.reporter import Reporter
@@ -26,8 +27,16 @@ class FetchActivity:
     """`media_dir` is where finished files go; `scratch` holds what is not finished."""
 
     def __init__(
-        self, *, engine: Engine, library: Library, bus: ProgressBus, scratch: Scratch, media_dir: Path
+        self,
+        *,
+        engine: Engine,
+        library: Library,
+        bus: ProgressBus,
+        scratch: Scratch,
+        media_dir: Path,
+        bell: ItemListener,
     ) -> None:
+        self._bell = bell
         self._engine = engine
         self._library = library
         self._bus = bus
@@ -47,6 +56,7 @@ class FetchActivity:
         if there_already is not None:
             if there_already.state is State.COMPLETED:
                 self._scratch.drop(attempt.job.job_id)
+            await self._bell.item_changed(attempt.job.job_id)
             return there_already
         reporter = Reporter(attempt, self._bus)
         reporter.touched()
@@ -59,6 +69,7 @@ class FetchActivity:
                 await self._note_video(attempt.job, reporter)
                 raise
         reporter.touched()
+        await self._bell.item_changed(attempt.job.job_id)
         return result
 
     async def _downloaded(self, attempt: Attempt, reporter: Reporter) -> Downloaded:

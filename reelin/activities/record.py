@@ -6,11 +6,13 @@ import asyncio
 
 from temporalio import activity
 
+from reelin.activities.bell import ItemListener
 from reelin.activities.scratch import Scratch
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import (
     RECORD_CANCELLED,
     RECORD_FAILED,
+    RECORD_PAUSED,
     RECORD_WAITING,
     FailedRecord,
     JobRequest,
@@ -21,7 +23,8 @@ from reelin.progress import ProgressBus
 
 
 class RecordActivities:
-    def __init__(self, *, library: Library, bus: ProgressBus, scratch: Scratch) -> None:
+    def __init__(self, *, library: Library, bus: ProgressBus, scratch: Scratch, bell: ItemListener) -> None:
+        self._bell = bell
         self._library = library
         self._bus = bus
         self._scratch = scratch
@@ -37,11 +40,19 @@ class RecordActivities:
         )
         self._touched(record.job)
 
+    @activity.defn(name=RECORD_PAUSED)
+    async def record_paused(self, job: JobRequest) -> None:
+        """Unless it was resumed meanwhile."""
+        await self._library.jobs.pause(job.job_id, job.run)
+        self._touched(job)
+        await self._bell.item_changed(job.job_id)
+
     @activity.defn(name=RECORD_FAILED)
     async def record_failed(self, record: FailedRecord) -> None:
         """The partial files stay: a retry goes on from them."""
         await self._library.jobs.fail(record.job.job_id, record.job.run, failure=record.failure)
         self._touched(record.job)
+        await self._bell.item_changed(record.job.job_id)
 
     @activity.defn(name=RECORD_CANCELLED)
     async def record_cancelled(self, job: JobRequest) -> None:
@@ -50,6 +61,7 @@ class RecordActivities:
             await asyncio.to_thread(self._scratch.drop, job.job_id)
         await self._library.jobs.cancel(job.job_id, job.run)
         self._touched(job)
+        await self._bell.item_changed(job.job_id)
 
     def _touched(self, job: JobRequest) -> None:
         self._bus.publish(JobTouched(job_id=job.job_id))

@@ -7,19 +7,9 @@ import contextlib
 
 import structlog
 from temporalio.client import Client
-from temporalio.common import (
-    Priority,
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from reelin.activities import Starter
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
-from reelin.contracts.jobs import Kind
-from reelin.contracts.work import DOWNLOAD_WORKFLOW, INFO_WORKFLOW, WORKFLOW_QUEUE
 from reelin.library import JobRecord, Library
 from reelin.temporal import TEMPORAL_AWAY, first_line
 
@@ -39,6 +29,7 @@ class Dispatcher:
     def __init__(self, library: Library, client: Client) -> None:
         self._library = library
         self._client = client
+        self._starter = Starter(client)
         self._woken = asyncio.Event()
         self._away = False
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -76,7 +67,9 @@ class Dispatcher:
     async def _start(self, job: JobRecord) -> bool:
         try:
             async with self._slots:
-                return await self._start_or_recognise(job)
+                started = await self._starter.start(job)
+            self._away = False
+            return started
         except TEMPORAL_AWAY as error:
             if not self._away:
                 log.warning("Temporal does not answer; jobs wait in the outbox", reason=first_line(error))
@@ -86,35 +79,6 @@ class Dispatcher:
             await self._library.jobs.fail(job.id, job.run, failure=_CANNOT_START)
         return False
 
-    async def _start_or_recognise(self, job: JobRecord) -> bool:
-        try:
-            await self._start_workflow(job)
-            started = True
-        except WorkflowAlreadyStartedError:
-            started = await self._is_this_run(job)
-        self._away = False
-        return started
-
-    async def _start_workflow(self, job: JobRecord) -> None:
-        await self._client.start_workflow(
-            INFO_WORKFLOW if job.kind is Kind.INFO else DOWNLOAD_WORKFLOW,
-            job.request(),
-            id=job.id,
-            task_queue=WORKFLOW_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            memo={"run": job.run},
-            search_attributes=_search_attributes(job),
-            static_summary=f"{job.kind} · {job.preset} · {job.site}",
-            static_details=f"`{_code(job.url)}`\n\nrun {job.run}, submitted {job.submitted_at:%Y-%m-%d %H:%M:%S} UTC",
-            priority=Priority(priority_key=job.priority),
-        )
-
-    async def _is_this_run(self, job: JobRecord) -> bool:
-        """Whether what runs under this id is this run (we crashed before noting it), and not an older one's end."""
-        description = await self._client.get_workflow_handle(job.id).describe()
-        return await description.memo_value("run", 0, type_hint=int) == job.run
-
 
 _CANNOT_START = Failure(
     kind=FailureKind.INTERNAL,
@@ -122,24 +86,3 @@ _CANNOT_START = Failure(
     remedy=REMEDIES[FailureKind.INTERNAL],
     retryable=True,
 )
-
-
-def _search_attributes(job: JobRecord) -> TypedSearchAttributes:
-    values = {
-        "ReelinKind": str(job.kind),
-        "ReelinSite": job.site,
-        "ReelinOwner": job.owner,
-        "ReelinParent": job.parent_id,
-    }
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
-            for name, value in values.items()
-            if value is not None
-        ]
-    )
-
-
-def _code(url: str | None) -> str:
-    """A URL as Markdown code: it comes from outside and must not become markup in Temporal's UI."""
-    return (url or "").replace("`", "%60")

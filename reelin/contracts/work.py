@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from reelin.contracts.failures import Failure, FailureKind
-from reelin.contracts.jobs import Kind, State
+from reelin.contracts.jobs import Counts, Kind, State
 from reelin.contracts.model import Message
 from reelin.contracts.options import Options
 
@@ -79,6 +79,7 @@ class FetchResult(Message):
     state: State
     title: str | None = None
     result: dict[str, Any] | None = None
+    playlist: bool = False  #: The URL is a playlist: the job goes on as one, under the same id.
 
 
 class FailureReport(Message):
@@ -107,3 +108,15 @@ class JobOutcome(Message):
 
     state: State
     title: str | None = None
+    counts: Counts | None = None
+
+
+class Advance(Message):
+    """How a batch stands after its items were looked at. `over` says how it ended, once nothing is left."""
+
+    in_flight: int = 0
+    in_line: bool = False
+    paused: bool = False
+    over: State | None = None
+    counts: Counts | None = None
+    failure: Failure | None = None

@@ -38,10 +38,10 @@ async def _ended_batches(connection: AsyncConnection, job_id: str) -> Sequence[s
     return (await connection.execute(query)).scalars().all()
 
 
-async def conclude(connection: AsyncConnection, batch_id: str) -> State:
-    """Writes down how the batch ended, by its items; returns its state."""
+async def conclude(connection: AsyncConnection, batch_id: str, state: State | None = None) -> State:
+    """Writes down how the batch ended, by its items where `state` does not say it; returns its state."""
     counts, _ = await count(connection, batch_id)
-    state = _state(counts)
+    state = state or _state(counts)
     values: dict[str, Any] = {"state": state, "result": counts.model_dump(), "failure": None, "failure_kind": None}
     if state is State.FAILED:
         failure = await _most_frequent(connection, batch_id, counts)

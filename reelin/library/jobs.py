@@ -24,6 +24,7 @@ from reelin.library.rows import find, get, now, record, write
 from reelin.library.submissions import NewJob, Submissions, Submitted, restart
 from reelin.library.tables import forgotten, jobs
 from reelin.library.unbroken import unbroken
+from reelin.library.window import call_off_waiting
 
 _FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
@@ -72,6 +73,38 @@ class JobStore:
             await write(connection, jobs.c.id == job_id, **values)
             if "state" in values:
                 await follow(connection, job_id, State.CANCELLED)
+                await call_off_waiting(connection, job_id)  # a batch that never began
+            return await get(connection, job_id)
+
+    @unbroken
+    async def request_pause(self, job_id: str) -> JobRecord:
+        """Notes that the job is to stand still; one that Temporal does not know yet does so at once.
+
+        Raises NotFound, Conflict.
+        """
+        async with self._database.writing() as connection:
+            job = await get(connection, job_id)
+            if job.state in FINAL_STATES:
+                raise Conflict(f"The job is {job.state} already.")
+            if job.pause_requested:
+                return job
+            at_once = {"state": State.PAUSED} if job.dispatched_at is None else {}
+            await write(connection, jobs.c.id == job_id, pause_requested=True, **at_once)
+            if at_once:
+                await follow(connection, job_id, State.PAUSED)
+            return await get(connection, job_id)
+
+    @unbroken
+    async def request_resume(self, job_id: str) -> JobRecord:
+        """Takes the wish to pause back. Raises NotFound, Conflict."""
+        async with self._database.writing() as connection:
+            job = await get(connection, job_id)
+            if not job.pause_requested:
+                raise Conflict(f"The job is {job.state}, not paused.")
+            back = {"state": State.QUEUED} if job.state is State.PAUSED else {}
+            await write(connection, jobs.c.id == job_id, pause_requested=False, **back)
+            if back:
+                await follow(connection, job_id, State.QUEUED)
             return await get(connection, job_id)
 
     @unbroken
@@ -183,12 +216,14 @@ class JobStore:
     async def begin(self, job_id: str, run: int, attempt: int) -> JobRecord | None:
         """Marks the job running, and returns it as it then stands: the caller looks whether it may go on.
 
-        None if the job was forgotten. A job of a newer run, a final one, or one whose cancel was asked for is
-        returned unchanged.
+        None if the job was forgotten. A job of a newer run, a final one, or one that someone wants to end or to pause
+        is returned unchanged.
         """
         async with self._database.writing() as connection:
             job = await find(connection, job_id)
-            if job is None or job.run != run or job.state in FINAL_STATES or job.cancel_requested:
+            if job is None or job.run != run or job.state in FINAL_STATES:
+                return job
+            if job.cancel_requested or job.pause_requested or (job.state is State.RUNNING and job.attempt == attempt):
                 return job
             moment = now()
             values = {
@@ -215,6 +250,17 @@ class JobStore:
         await self._change(
             job_id, run, state=State.FAILED, finished_at=now(), next_attempt_at=None, **_failure_values(failure)
         )
+
+    @unbroken
+    async def pause(self, job_id: str, run: int) -> bool:
+        """Marks the job paused, if that is still wanted; says whether it is."""
+        async with self._database.writing() as connection:
+            job = await find(connection, job_id)
+            if job is None or job.run != run or job.state in FINAL_STATES or not job.pause_requested:
+                return False
+            if job.state is not State.PAUSED:
+                await change(connection, job_id, run, state=State.PAUSED, next_attempt_at=None)
+            return True
 
     async def cancel(self, job_id: str, run: int) -> None:
         await self._change(job_id, run, state=State.CANCELLED, finished_at=now(), next_attempt_at=None)

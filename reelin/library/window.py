@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
+from reelin.errors import InvalidInput
 from reelin.library.database import Database
 from reelin.library.following import conclude
 from reelin.library.records import JobRecord
@@ -63,8 +64,11 @@ class Window:
             return Released(tuple(started), in_flight, await _anything_in_line(connection, batch_id))
 
     @unbroken
-    async def finish(self, batch_id: str, run: int) -> State | None:
-        """Writes down how the batch ended; None if its items are not through, or it is not this run's."""
+    async def finish(self, batch_id: str, run: int, *, cancelled: bool = False) -> State | None:
+        """Writes down how the batch ended; None if its items are not through, or it is not this run's.
+
+        `cancelled`: whatever its items came to, someone has ended it.
+        """
         async with self._database.writing() as connection:
             job = await find(connection, batch_id)
             if job is None or job.run != run:
@@ -73,23 +77,39 @@ class Window:
                 return job.state
             if await _unfinished_items(connection, batch_id):
                 return None
-            values = {"finished_at": now(), "next_attempt_at": None}
-            await write(connection, jobs.c.id == batch_id, **values)
-            return await conclude(connection, batch_id)
+            await write(connection, jobs.c.id == batch_id, finished_at=now(), next_attempt_at=None)
+            return await conclude(connection, batch_id, State.CANCELLED if cancelled else None)
 
     @unbroken
-    async def call_off(self, batch_id: str, *, keep: Collection[int] | None = None) -> list[str]:
+    async def call_off(self, batch_id: str, *, keep_partial: bool = False) -> list[str]:
         """Cancels the items: those in line at once; returns the jobs in flight that are to be cancelled in Temporal.
 
-        With `keep`, only those in line at other positions than these. A job that someone else wants goes on, and is
-        cancelled in this batch only.
+        A job that someone else wants goes on, and is cancelled in this batch only.
         """
         async with self._database.writing() as connection:
-            mine = [items.c.batch_id == batch_id, ~items.c.released]
-            if keep is not None:
-                mine.append(items.c.position.not_in(sorted(keep)))
-            await _cancel_waiting(connection, batch_id, mine)
-            return [] if keep is not None else await _cancel_flying(connection, batch_id)
+            await call_off_waiting(connection, batch_id)
+            return await _cancel_flying(connection, batch_id, keep_partial=keep_partial)
+
+    @unbroken
+    async def choose(self, batch_id: str, positions: Collection[int]) -> None:
+        """Cancels what is in line at other positions than these; a preview ends with it.
+
+        Raises InvalidInput for positions that the batch does not have.
+        """
+        async with self._database.writing() as connection:
+            query = select(items.c.position).where(items.c.batch_id == batch_id, ~items.c.released)
+            waiting = set((await connection.execute(query)).scalars())
+            unknown = sorted(set(positions) - waiting)
+            if unknown:
+                raise InvalidInput(
+                    f"The batch has no item in line at position {unknown[0]}.",
+                    remedy="Take positions from GET /api/jobs?parent=….",
+                    field="positions",
+                )
+            unwanted = sorted(waiting - set(positions))
+            for start in range(0, len(unwanted), _AT_A_TIME):
+                await call_off_waiting(connection, batch_id, unwanted[start : start + _AT_A_TIME])
+            await connection.execute(update(batches).where(batches.c.id == batch_id).values(preview=False))
 
     @unbroken
     async def stop(self, batch_id: str) -> list[str]:
@@ -251,19 +271,23 @@ def _wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:
     return or_(jobs.c.standalone, elsewhere)
 
 
-async def _cancel_waiting(connection: AsyncConnection, batch_id: str, mine: Sequence[ColumnElement[bool]]) -> None:
-    in_line = select(items.c.job_id).where(*mine)
+async def call_off_waiting(connection: AsyncConnection, batch_id: str, positions: Sequence[int] | None = None) -> None:
+    """Cancels what is in line, at these positions or at all."""
+    mine = [items.c.batch_id == batch_id, ~items.c.released]
+    if positions is not None:
+        mine.append(items.c.position.in_(positions))
     values: dict[str, Any] = {"state": State.CANCELLED, "finished_at": now(), "cancel_requested": True}
+    in_line = select(items.c.job_id).where(*mine)
     await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~_wanted_elsewhere(batch_id), **values)
     settled = ~exists().where(jobs.c.id == items.c.job_id, jobs.c.state == State.CANCELLED)
     await connection.execute(update(items).where(*mine).values(state=State.CANCELLED, released=True, settled=settled))
 
 
-async def _cancel_flying(connection: AsyncConnection, batch_id: str) -> list[str]:
+async def _cancel_flying(connection: AsyncConnection, batch_id: str, *, keep_partial: bool) -> list[str]:
     own = await _own_in_flight(connection, batch_id)
     for job in own:
         at_once = {"state": State.CANCELLED, "finished_at": now()} if job.dispatched_at is None else {}
-        await write(connection, jobs.c.id == job.id, cancel_requested=True, **at_once)
+        await write(connection, jobs.c.id == job.id, cancel_requested=True, keep_partial=keep_partial, **at_once)
         if at_once:
             await _mirror(connection, job.id, State.CANCELLED)
     others = items.c.job_id.not_in([job.id for job in own])

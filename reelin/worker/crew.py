@@ -12,7 +12,8 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
-from reelin.activities import FetchActivity, ProbeActivity, RecordActivities, Scratch
+from reelin.activities import BatchActivities, Bell, FetchActivity, ProbeActivity, RecordActivities, Scratch
+from reelin.activities.batch import SiteLimit
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
@@ -43,22 +44,42 @@ class Crew:
         self._settings = settings
         self._library = library
         self._scratch = Scratch(settings.scratch_dir)
+        self._bell = Bell(client, library)
         self._workers = self._build(client, bus, engine)
 
     def _build(self, client: Client, bus: ProgressBus, engine: Engine) -> list[Worker]:
         library, scratch = self._library, self._scratch
         fetch = FetchActivity(
-            engine=engine, library=library, bus=bus, scratch=scratch, media_dir=self._settings.media_dir
+            engine=engine,
+            library=library,
+            bus=bus,
+            scratch=scratch,
+            media_dir=self._settings.media_dir,
+            bell=self._bell,
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch)
-        record = RecordActivities(library=library, bus=bus, scratch=scratch)
+        record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)
+        batch = BatchActivities(
+            client=client,
+            library=library,
+            bus=bus,
+            at_once=self._settings.batch_at_once,
+            site_limits=self._site_limits,
+        )
         return [
             Worker(
                 client,
                 build_id=BUILD_ID,
                 task_queue=WORKFLOW_QUEUE,
                 workflows=WORKFLOWS,
-                activities=[record.record_waiting, record.record_failed, record.record_cancelled],
+                activities=[
+                    record.record_waiting,
+                    record.record_paused,
+                    record.record_failed,
+                    record.record_cancelled,
+                    batch.advance,
+                    batch.call_off,
+                ],
                 # The sandbox costs 4 ms of CPU for each workflow. What it guards against cannot happen here: workflow
                 # modules import contracts only (checked in CI), and the tests run them in the sandbox.
                 workflow_runner=UnsandboxedWorkflowRunner(),
@@ -89,6 +110,10 @@ class Crew:
             ),
         ]
 
+    async def _site_limits(self) -> SiteLimit:
+        unlimited, limit = frozenset(self._settings.unlimited_sites), self._settings.site_max_at_once
+        return lambda site: None if site in unlimited else limit
+
     async def _sweep(self) -> None:
         while True:
             dropped = await self._scratch.sweep(self._library)
@@ -103,6 +128,7 @@ class Crew:
         _make_folders(self._settings)
         log.info("worker started", max_downloads=self._settings.max_downloads)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._bell.close)
             await stack.enter_async_context(in_background(self._sweep))
             for worker in self._workers:
                 await stack.enter_async_context(worker)

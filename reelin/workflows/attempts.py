@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -12,9 +13,12 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 with workflow.unsafe.imports_passed_through():
     from reelin.contracts.failures import REMEDIES, Failure, FailureKind
+    from reelin.contracts.jobs import Kind, State
     from reelin.contracts.work import (
+        PLAYLIST_WORKFLOW,
         RECORD_CANCELLED,
         RECORD_FAILED,
+        RECORD_PAUSED,
         RECORD_WAITING,
         WORKFLOW_QUEUE,
         Attempt,
@@ -43,6 +47,13 @@ class Work:
 
 
 @dataclass
+class Wish:
+    """What people want of a job while it runs; a workflow's signals change it."""
+
+    paused: bool = False
+
+
+@dataclass
 class _Tally:
     """How often, and since when, each kind of failure has occurred in this run."""
 
@@ -54,36 +65,81 @@ class _Tally:
         self.first.setdefault(kind, moment)
 
 
-async def run_to_outcome(job: JobRequest, work: Work) -> JobOutcome:
+async def run_to_outcome(job: JobRequest, work: Work, wish: Wish | None = None) -> JobOutcome:
     """Runs `work` until it is done, given up or cancelled, which is recorded.
 
     Raises ApplicationError with the Failure where it is given up, CancelledError where it is cancelled.
     """
     try:
-        return await _attempt_until_final(job, work)
+        result = await attempt_until_done(job, work, wish or Wish())
     except BaseException as error:
-        if not (is_cancelled_exception(error) or (isinstance(error, ActivityError) and _cancel_requested())):
+        if not is_cancel(error):
             raise
-        await _record(RECORD_CANCELLED, job, "Record: cancelled")
+        await record(RECORD_CANCELLED, job, "Record: cancelled")
         raise CancelledError("The job was cancelled") from None
+    if result.playlist:
+        workflow.continue_as_new(args=[job.model_copy(update={"kind": Kind.PLAYLIST})], workflow=PLAYLIST_WORKFLOW)
+    return _outcome(result)
 
 
-async def _attempt_until_final(job: JobRequest, work: Work) -> JobOutcome:
+async def attempt_until_done(job: JobRequest, work: Work, wish: Wish) -> FetchResult:
+    """The result, after as many attempts as the policies allow.
+
+    Raises ApplicationError with the Failure, which is recorded, or what `is_cancel` recognises.
+    """
     tally = _Tally()
     number, fresh = 1, False
     while True:
         try:
-            return _outcome(await _try_once(work, Attempt(job=job, number=number, fresh=fresh)))
+            result = await _try_unless_paused(work, Attempt(job=job, number=number, fresh=fresh), wish)
+            if result is not None and result.state is not State.PAUSED:
+                return result
+            await _stand_still(job, wish)
+            continue
         except ActivityError as error:
             report = _failure_of(error)
         tally.add(report.kind, workflow.now())
         wait = _wait_after(report, tally)
         failure = _describe(report, number, will_retry=wait is not None)
         if wait is None:
-            await _record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
-            raise _failed(failure)
-        await _wait_for_next(job, failure, number, wait)
+            await record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
+            raise failed(failure)
+        await _wait_for_next(job, failure, number, wait, wish)
+        if wish.paused:
+            await _stand_still(job, wish)
         number, fresh = number + 1, policy_for(report.kind).fresh
+
+
+def is_cancel(error: BaseException) -> bool:
+    """Whether `error` is the end that someone asked for."""
+    return is_cancelled_exception(error) or (isinstance(error, ActivityError) and _cancel_requested())
+
+
+async def _try_unless_paused(work: Work, attempt: Attempt, wish: Wish) -> FetchResult | None:
+    """None if someone paused the job meanwhile: the activity has ended then, and kept its bytes."""
+    running = asyncio.create_task(_try_once(work, attempt))
+    try:
+        await workflow.wait_condition(lambda: running.done() or wish.paused)
+    except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.wait([running])
+        raise
+    if running.done():
+        return running.result()
+    running.cancel()
+    await asyncio.wait([running])
+    try:
+        return running.result()  # it ended in this very moment
+    except (ActivityError, asyncio.CancelledError):
+        return None
+
+
+async def _stand_still(job: JobRequest, wish: Wish) -> None:
+    """Until someone resumes the job; without using an attempt."""
+    wish.paused = True
+    workflow.set_current_details("**Paused**")
+    await record(RECORD_PAUSED, job, "Record: paused")
+    await workflow.wait_condition(lambda: not wish.paused)
 
 
 async def _try_once(work: Work, attempt: Attempt) -> FetchResult:
@@ -140,18 +196,21 @@ def _describe(report: FailureReport, number: int, *, will_retry: bool) -> Failur
     )
 
 
-async def _wait_for_next(job: JobRequest, failure: Failure, number: int, wait: timedelta) -> None:
+async def _wait_for_next(job: JobRequest, failure: Failure, number: int, wait: timedelta, wish: Wish) -> None:
     until = workflow.now() + wait
-    record = WaitingRecord(job=job, failure=failure, attempt=number, next_attempt_at=until)
-    await _record(RECORD_WAITING, record, f"Record: waiting after {failure.kind}")
+    waiting = WaitingRecord(job=job, failure=failure, attempt=number, next_attempt_at=until)
+    await record(RECORD_WAITING, waiting, f"Record: waiting after {failure.kind}")
     workflow.set_current_details(f"**Waiting** until {until:%Y-%m-%d %H:%M:%S} UTC after {failure.kind}")
-    await workflow.sleep(max(until - workflow.now(), timedelta(0)), summary=f"Until the next attempt ({failure.kind})")
+    left = max(until - workflow.now(), timedelta(0))
+    with contextlib.suppress(asyncio.TimeoutError):
+        reason = f"Until the next attempt ({failure.kind})"
+        await workflow.wait_condition(lambda: wish.paused, timeout=left, timeout_summary=reason)
 
 
-async def _record(activity: str, record: WaitingRecord | FailedRecord | JobRequest, summary: str) -> None:
+async def record(activity: str, what: WaitingRecord | FailedRecord | JobRequest, summary: str) -> None:
     await workflow.execute_activity(
         activity,
-        record,
+        what,
         task_queue=WORKFLOW_QUEUE,
         start_to_close_timeout=timedelta(seconds=60),
         retry_policy=LOST_WORKER,
@@ -159,7 +218,7 @@ async def _record(activity: str, record: WaitingRecord | FailedRecord | JobReque
     )
 
 
-def _failed(failure: Failure) -> ApplicationError:
+def failed(failure: Failure) -> ApplicationError:
     """A job that failed is a workflow that failed: whoever looks at Temporal's UI sees it, and why."""
     workflow.set_current_details(f"**Failed**: {failure.kind}")
     text = f"{failure.message} {failure.remedy}"

@@ -5,14 +5,26 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from reelin.contracts.work import DOWNLOAD_QUEUE, DOWNLOAD_WORKFLOW, FETCH, JobOutcome, JobRequest
-    from reelin.workflows.attempts import Work, run_to_outcome
+    from reelin.contracts.work import DOWNLOAD_QUEUE, DOWNLOAD_WORKFLOW, FETCH, PAUSE, RESUME, JobOutcome, JobRequest
+    from reelin.workflows.attempts import Wish, Work, run_to_outcome
 
 
 @workflow.defn(name=DOWNLOAD_WORKFLOW)
 class DownloadWorkflow:
-    """Fetch; on a failure decide and wait; on cancel record it. The last step of `fetch` records the success."""
+    """Fetch; on a failure decide and wait; on pause stand still; on cancel record it. The last step of `fetch`
+    records the success. A URL that turns out to be a playlist goes on as one."""
+
+    def __init__(self) -> None:
+        self._wish = Wish()
 
     @workflow.run
     async def run(self, job: JobRequest) -> JobOutcome:
-        return await run_to_outcome(job, Work(FETCH, DOWNLOAD_QUEUE, f"Fetch from {job.site}"))
+        return await run_to_outcome(job, Work(FETCH, DOWNLOAD_QUEUE, f"Fetch from {job.site}"), self._wish)
+
+    @workflow.signal(name=PAUSE)
+    def pause(self) -> None:
+        self._wish.paused = True
+
+    @workflow.signal(name=RESUME)
+    def resume(self) -> None:
+        self._wish.paused = False

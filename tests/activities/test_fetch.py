@@ -55,6 +55,13 @@ class ScriptedEngine:
         raise NotImplementedError
 
 
+class Silence:
+    """No batch listens."""
+
+    async def item_changed(self, job_id: str) -> None:
+        pass
+
+
 class Bench:
     def __init__(self, library: Library, folder: Path) -> None:
         self.library = library
@@ -67,9 +74,9 @@ class Bench:
         bus.subscribe(self.events.append)
         scratch = Scratch(self.scratch_dir)
         self.activity = FetchActivity(
-            engine=self.engine, library=library, bus=bus, scratch=scratch, media_dir=self.media
+            engine=self.engine, library=library, bus=bus, scratch=scratch, media_dir=self.media, bell=Silence()
         )
-        self.record = RecordActivities(library=library, bus=bus, scratch=scratch)
+        self.record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=Silence())
 
     async def submit(self, *, force: bool = False) -> JobRequest:
         return (await self.library.jobs.submit(new_job(force=force))).job.request()

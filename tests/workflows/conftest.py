@@ -18,8 +18,17 @@ from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Kind
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE, JobOutcome
 from reelin.embedded.server import DYNAMIC_CONFIG, find_temporal
-from reelin.workflows import WORKFLOWS, DownloadWorkflow, InfoWorkflow
+from reelin.workflows import WORKFLOWS, BulkWorkflow, DownloadWorkflow, InfoWorkflow, PlaylistWorkflow
 from tests.workflows.script import Cast, Script, job
+
+#: Else no test would live to see a workflow continue as new.
+SHORT_HISTORIES = {"limit.historyCount.suggestContinueAsNew": "60"}
+RUNS: dict[Kind, Any] = {
+    Kind.VIDEO: DownloadWorkflow.run,
+    Kind.INFO: InfoWorkflow.run,
+    Kind.PLAYLIST: PlaylistWorkflow.run,
+    Kind.BULK: BulkWorkflow.run,
+}
 
 
 class Stage:
@@ -46,8 +55,8 @@ class Stage:
     async def start(self, script: Script, kind: Kind = Kind.VIDEO) -> WorkflowHandle[Any, JobOutcome]:
         identifier = f"{kind}-{uuid.uuid4().hex}"
         self._cast.scripts[identifier] = script
-        run = InfoWorkflow.run if kind is Kind.INFO else DownloadWorkflow.run
-        return await self.client.start_workflow(run, job(identifier, kind), id=identifier, task_queue=WORKFLOW_QUEUE)
+        request = job(identifier, kind)
+        return await self.client.start_workflow(RUNS[kind], request, id=identifier, task_queue=WORKFLOW_QUEUE)
 
     async def run(self, script: Script, kind: Kind = Kind.VIDEO) -> JobOutcome:
         return await (await self.start(script, kind)).result()
@@ -65,7 +74,7 @@ class Stage:
 
 @pytest.fixture(scope="session")
 async def stage() -> AsyncIterator[Stage]:
-    config = {**DYNAMIC_CONFIG, "frontend.WorkflowTimeSkippingEnabled": "true"}
+    config = {**DYNAMIC_CONFIG, "frontend.WorkflowTimeSkippingEnabled": "true", **SHORT_HISTORIES}
     flags = [word for key, value in config.items() for word in ("--dynamic-config-value", f"{key}={value}")]
     environment = await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=str(find_temporal()),

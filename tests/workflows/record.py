@@ -17,13 +17,16 @@ from typing import Any
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import Kind
+from reelin.contracts.jobs import Kind, State
+from reelin.contracts.work import PAUSE, RESUME, Advance
 from reelin.embedded.ports import choose_port
 from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from tests.workflows.conftest import Stage
-from tests.workflows.script import DONE, Script, failing
+from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, Script, failing
 
 HISTORIES = Path(__file__).parent / "histories"
+
+_FLYING = Advance(in_flight=1)
 
 SCENES: dict[str, tuple[Kind, Script]] = {
     "download-completed": (Kind.VIDEO, Script([DONE])),
@@ -32,6 +35,15 @@ SCENES: dict[str, tuple[Kind, Script]] = {
     "download-conflict": (Kind.VIDEO, Script([failing(FailureKind.RESUME_CONFLICT), DONE])),
     "download-cancelled": (Kind.VIDEO, Script(["hang"])),
     "download-cancelled-waiting": (Kind.VIDEO, Script([failing(FailureKind.DISK_FULL)])),
+    "download-paused": (Kind.VIDEO, Script(["hang", DONE])),
+    "download-playlist": (Kind.VIDEO, Script([IS_PLAYLIST, EXPANDED])),
+    "playlist-completed": (Kind.PLAYLIST, Script([failing(FailureKind.NETWORK), EXPANDED])),
+    "playlist-failed": (Kind.PLAYLIST, Script([failing(FailureKind.PRIVATE)])),
+    "bulk-completed": (Kind.BULK, Script([EXPANDED], advances=[_FLYING, Advance(over=State.PARTIAL)])),
+    "bulk-cancelled": (
+        Kind.BULK,
+        Script([EXPANDED], advances=[_FLYING], call_offs=[Advance(in_flight=1), Advance(over=State.CANCELLED)]),
+    ),
     "info-completed": (Kind.INFO, Script([DONE])),
     "info-failed": (Kind.INFO, Script([failing(FailureKind.UNSUPPORTED_URL)])),
 }
@@ -45,6 +57,13 @@ async def play(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
         while not (script.waits if name.endswith("waiting") else script.attempts):
             await asyncio.sleep(0.02)
         await handle.cancel()
+    if "paused" in name:
+        while not script.attempts:
+            await asyncio.sleep(0.02)
+        await handle.signal(PAUSE)
+        while not script.paused:
+            await asyncio.sleep(0.02)
+        await handle.signal(RESUME)
     try:
         await handle.result()
     except WorkflowFailureError:

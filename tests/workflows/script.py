@@ -14,11 +14,16 @@ from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.options import Options
 from reelin.contracts.work import (
+    ADVANCE,
+    CALL_OFF,
+    EXPAND,
     FETCH,
     PROBE,
     RECORD_CANCELLED,
     RECORD_FAILED,
+    RECORD_PAUSED,
     RECORD_WAITING,
+    Advance,
     Attempt,
     FailedRecord,
     FailureReport,
@@ -27,6 +32,8 @@ from reelin.contracts.work import (
     WaitingRecord,
 )
 
+EXPANDED = FetchResult(state=State.RUNNING)
+IS_PLAYLIST = FetchResult(state=State.RUNNING, playlist=True)
 DONE = FetchResult(state=State.COMPLETED, title="A film", result={"files": []})
 
 
@@ -42,6 +49,12 @@ class Script:
     waits: list[WaitingRecord] = field(default_factory=list)
     failed: list[FailedRecord] = field(default_factory=list)
     cancelled: list[JobRequest] = field(default_factory=list)
+    paused: list[JobRequest] = field(default_factory=list)
+    #: What each look at a batch's items finds; the last one is repeated.
+    advances: Sequence[Advance] = (Advance(over=State.COMPLETED),)
+    advanced: int = 0
+    call_offs: Sequence[Advance] = (Advance(over=State.CANCELLED),)
+    called_off: int = 0
 
     async def act(self, attempt: Attempt) -> FetchResult:
         self.attempts.append(attempt)
@@ -71,6 +84,26 @@ class Cast:
         async def probe(attempt: Attempt) -> FetchResult:
             return await self.scripts[attempt.job.job_id].act(attempt)
 
+        @activity.defn(name=EXPAND)
+        async def expand(attempt: Attempt) -> FetchResult:
+            return await self.scripts[attempt.job.job_id].act(attempt)
+
+        @activity.defn(name=ADVANCE)
+        async def advance(job: JobRequest) -> Advance:
+            script = self.scripts[job.job_id]
+            script.advanced += 1
+            return script.advances[min(script.advanced, len(script.advances)) - 1]
+
+        @activity.defn(name=CALL_OFF)
+        async def call_off(job: JobRequest) -> Advance:
+            script = self.scripts[job.job_id]
+            script.called_off += 1
+            return script.call_offs[min(script.called_off, len(script.call_offs)) - 1]
+
+        @activity.defn(name=RECORD_PAUSED)
+        async def paused(job: JobRequest) -> None:
+            self.scripts[job.job_id].paused.append(job)
+
         @activity.defn(name=RECORD_WAITING)
         async def waiting(record: WaitingRecord) -> None:
             self.scripts[record.job.job_id].waits.append(record)
@@ -83,7 +116,7 @@ class Cast:
         async def cancelled(job: JobRequest) -> None:
             self.scripts[job.job_id].cancelled.append(job)
 
-        return [fetch, probe, waiting, failed, cancelled]
+        return [fetch, probe, expand, advance, call_off, waiting, paused, failed, cancelled]
 
 
 def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:

@@ -1,0 +1,145 @@
+"""Playlists and lists: look at what they consist of, then keep so many items in flight until none is left.
+
+What is in line and in flight stands in the database: a history of 100,000 items is as short as one of 100.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import CancelledError
+
+with workflow.unsafe.imports_passed_through():
+    from reelin.contracts.failures import REMEDIES, Failure, FailureKind
+    from reelin.contracts.jobs import State
+    from reelin.contracts.work import (
+        ADVANCE,
+        BULK_WORKFLOW,
+        CALL_OFF,
+        EXPAND,
+        METADATA_QUEUE,
+        PLAYLIST_WORKFLOW,
+        POKE,
+        RECORD_CANCELLED,
+        WORKFLOW_QUEUE,
+        Advance,
+        JobOutcome,
+        JobRequest,
+    )
+    from reelin.workflows.attempts import LOST_WORKER, Wish, Work, attempt_until_done, failed, is_cancel, record
+
+#: An item that ended without a word is noticed after so long.
+PATIENCE = timedelta(seconds=30)
+LONG_PATIENCE = timedelta(minutes=10)
+#: Then the workflow begins a new history; it carries nothing over.
+MANY_EVENTS = 5_000
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self._poked = False
+
+    @workflow.signal(name=POKE)
+    def poke(self) -> None:
+        """Something has changed: an item ended, someone paused or resumed the batch."""
+        self._poked = True
+
+    async def _run(self, job: JobRequest) -> JobOutcome:
+        try:
+            await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, "Look at the items"), Wish())
+            return await self._advance_until_over(job)
+        except BaseException as error:
+            if not is_cancel(error):
+                raise
+            await self._call_off_until_over(job)
+            raise CancelledError("The batch was cancelled") from None
+
+    async def _advance_until_over(self, job: JobRequest) -> JobOutcome:
+        while True:
+            self._poked = False
+            now = await _act(ADVANCE, job, "Let items go")
+            if now.over is not None:
+                return _outcome(now)
+            workflow.set_current_details(_details(now))
+            await self._until_poked(LONG_PATIENCE if now.paused and not now.in_flight else PATIENCE)
+            if (
+                workflow.info().is_continue_as_new_suggested()
+                or workflow.info().get_current_history_length() > MANY_EVENTS
+            ):
+                workflow.continue_as_new(job)
+
+    async def _call_off_until_over(self, job: JobRequest) -> None:
+        workflow.set_current_details("**Cancelled**; waiting for the items in flight")
+        while True:
+            self._poked = False
+            now = await _act(CALL_OFF, job, "Call items off")
+            if now.over is not None:
+                return await record(RECORD_CANCELLED, job, "Record: cancelled")
+            await self._until_poked(timedelta(seconds=2))
+
+    async def _until_poked(self, patience: timedelta) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._poked, timeout=patience, timeout_summary="Until the items are looked at anyway"
+            )
+
+
+@workflow.defn(name=PLAYLIST_WORKFLOW)
+class PlaylistWorkflow(_Batch):
+    """Expand the playlist once, then run its items."""
+
+    @workflow.run
+    async def run(self, job: JobRequest) -> JobOutcome:
+        return await self._run(job)
+
+
+@workflow.defn(name=BULK_WORKFLOW)
+class BulkWorkflow(_Batch):
+    """Run the items of a submitted list."""
+
+    @workflow.run
+    async def run(self, job: JobRequest) -> JobOutcome:
+        return await self._run(job)
+
+
+def _has_a_long_history() -> bool:
+    info = workflow.info()
+    return info.is_continue_as_new_suggested() or info.get_current_history_length() > MANY_EVENTS
+
+
+async def _act(activity: str, job: JobRequest, summary: str) -> Advance:
+    result: Advance = await workflow.execute_activity(
+        activity,
+        job,
+        result_type=Advance,
+        task_queue=WORKFLOW_QUEUE,
+        start_to_close_timeout=timedelta(seconds=120),
+        retry_policy=LOST_WORKER,
+        summary=summary,
+    )
+    return result
+
+
+def _details(now: Advance) -> str:
+    if now.paused:
+        return f"**Paused**; {now.in_flight} items are still ending" if now.in_flight else "**Paused**"
+    return f"{now.in_flight} items in flight" + (", more in line" if now.in_line else "")
+
+
+def _outcome(now: Advance) -> JobOutcome:
+    state = now.over or State.CANCELLED
+    workflow.set_current_details(f"**{state.capitalize()}**")
+    if state is State.FAILED:
+        raise failed(now.failure or _NOTHING_CAME)
+    return JobOutcome(state=state, counts=now.counts)
+
+
+_NOTHING_CAME = Failure(
+    kind=FailureKind.INTERNAL,
+    message="None of the items could be downloaded.",
+    remedy=REMEDIES[FailureKind.INTERNAL],
+    retryable=True,
+)

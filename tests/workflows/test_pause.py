@@ -1,0 +1,74 @@
+"""Pausing: bytes and attempts stay, and a resume goes on from there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import CancelledError
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import State
+from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, FetchResult
+from tests.workflows.conftest import Stage
+from tests.workflows.script import DONE, IS_PLAYLIST, Script, failing
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_paused_download_stands_still_and_goes_on_with_the_same_attempt(stage: Stage) -> None:
+    script = Script(["hang", DONE])
+    handle = await stage.start(script)
+    await until(lambda: script.attempts)
+    await handle.signal(PAUSE)
+    await until(lambda: script.paused)
+    assert len(script.attempts) == 1
+    await handle.signal(RESUME)
+    assert (await handle.result()).state is State.COMPLETED
+    assert [attempt.number for attempt in script.attempts] == [1, 1]
+    assert not script.waits and not script.failed
+
+
+async def test_a_job_that_waits_for_its_next_attempt_can_be_paused(stage: Stage) -> None:
+    script = Script([failing(FailureKind.NOT_LIVE_YET, retry_after_seconds=86_400), DONE])
+    handle = await stage.start(script)
+    await handle.signal(PAUSE)
+    await until(lambda: script.paused)
+    await handle.signal(RESUME)
+    assert (await handle.result()).state is State.COMPLETED
+
+
+async def test_a_wish_to_pause_that_only_the_row_knew_of_is_honoured(stage: Stage) -> None:
+    script = Script([FetchResult(state=State.PAUSED), DONE])
+    handle = await stage.start(script)
+    await until(lambda: script.paused)
+    await handle.signal(RESUME)
+    assert (await handle.result()).state is State.COMPLETED
+
+
+async def test_a_paused_job_can_be_cancelled(stage: Stage) -> None:
+    script = Script(["hang"])
+    handle = await stage.start(script)
+    await until(lambda: script.attempts)
+    await handle.signal(PAUSE)
+    await until(lambda: script.paused)
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as raised:
+        await handle.result()
+    assert isinstance(raised.value.cause, CancelledError)
+    assert script.cancelled
+
+
+async def test_a_url_that_turns_out_to_be_a_playlist_goes_on_as_one_under_the_same_id(stage: Stage) -> None:
+    script = Script([IS_PLAYLIST, FetchResult(state=State.RUNNING)])
+    handle = await stage.start(script)
+    assert (await handle.result()).state is State.COMPLETED
+    assert script.advanced == 1
+    description = await stage.client.get_workflow_handle(handle.id).describe()
+    assert description.workflow_type == PLAYLIST_WORKFLOW
