@@ -28,6 +28,9 @@ RECORD_WAITING = "record_waiting"
 RECORD_FAILED = "record_failed"
 RECORD_CANCELLED = "record_cancelled"
 
+#: The type of the error with which an activity ends because its worker stops. Temporal retries it.
+WORKER_STOPPING = "WorkerStopping"
+
 
 class JobRequest(Message):
     """Starts a DownloadWorkflow or an InfoWorkflow, and is handed on to the activities.
