@@ -16,8 +16,8 @@ import uvloop
 
 log = structlog.get_logger(__name__)
 
-#: What runs a service (docker, systemd) kills it after 10 s or later. Going a moment earlier, the log can say so.
-STOP_WITHIN_SECONDS = 9.0
+#: What runs a service (docker, systemd) kills it after 10 s or later. Going earlier, the log can say so.
+STOP_WITHIN_SECONDS = 8.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
