@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -14,6 +15,9 @@ import structlog
 import uvloop
 
 log = structlog.get_logger(__name__)
+
+#: What runs a service (docker, systemd) kills it after 10 s or later. Going earlier, the log can say so.
+STOP_WITHIN_SECONDS = 8.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -31,7 +35,8 @@ def spare_the_collector() -> None:
 
 @contextlib.asynccontextmanager
 async def stop_signal() -> AsyncIterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets. A second one ends the process at once: nothing is lost by it."""
+    """An event that the first SIGINT or SIGTERM sets. A second one ends the process at once, and so does a stop that
+    takes too long: nothing is lost by it."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
 
@@ -39,6 +44,7 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
         if stopped.is_set():
             os._exit(130)
         stopped.set()
+        _end_in_time()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
@@ -47,6 +53,18 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def _end_in_time() -> None:
+    """On a thread: what hangs may be the loop, or a thread that the interpreter waits for when the loop has ended."""
+    timer = threading.Timer(STOP_WITHIN_SECONDS, _end_now)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_now() -> None:
+    log.error("could not stop in time; ending at once", seconds=STOP_WITHIN_SECONDS)
+    os._exit(1)
 
 
 @contextlib.asynccontextmanager

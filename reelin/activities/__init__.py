@@ -3,9 +3,19 @@
 from reelin.activities.batch import BatchActivities
 from reelin.activities.bell import Bell
 from reelin.activities.fetch import FetchActivity
+from reelin.activities.handover import Handover
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
 from reelin.activities.starter import Starter
 
-__all__ = ["BatchActivities", "Bell", "FetchActivity", "ProbeActivity", "RecordActivities", "Scratch", "Starter"]
+__all__ = [
+    "BatchActivities",
+    "Bell",
+    "FetchActivity",
+    "Handover",
+    "ProbeActivity",
+    "RecordActivities",
+    "Scratch",
+    "Starter",
+]

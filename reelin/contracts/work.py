@@ -41,6 +41,9 @@ RESUME = "resume"
 LEASE_GRANTED = "lease_granted"
 POKE = "poke"
 
+#: The type of the error with which an activity ends because its worker stops. Temporal retries it.
+WORKER_STOPPING = "WorkerStopping"
+
 
 class JobRequest(Message):
     """Starts a DownloadWorkflow or an InfoWorkflow, and is handed on to the activities.

@@ -71,10 +71,11 @@ async def _everything(settings: Settings) -> AsyncIterator[Running]:
         client = await starting
         plan = temporal.plan
         bus = MemoryBus()
-        crew = Crew(settings, client=client, library=library, bus=bus, engine=engine)
-        await stack.enter_async_context(crew.working())
         api = ApiServer(settings, client=client, library=library, bus=bus, temporal_ui=plan.ui_url)
         await stack.enter_async_context(api.serving(listener))
+        # Stops first: whoever watches sees the jobs go back to the queue, and Temporal is there to hear of it.
+        crew = Crew(settings, client=client, library=library, bus=bus, engine=engine)
+        await stack.enter_async_context(crew.working())
         yield Running(
             url=url_of(listener),
             temporal_ui=plan.ui_url,

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
-from reelin.activities import BatchActivities, Bell, FetchActivity, ProbeActivity, RecordActivities, Scratch
+from reelin.activities import BatchActivities, Bell, FetchActivity, Handover, ProbeActivity, RecordActivities, Scratch
 from reelin.activities.batch import SiteLimit
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
@@ -49,6 +49,7 @@ class Crew:
 
     def _build(self, client: Client, bus: ProgressBus, engine: Engine) -> list[Worker]:
         library, scratch = self._library, self._scratch
+        handover = Handover(library, bus)
         fetch = FetchActivity(
             engine=engine,
             library=library,
@@ -80,6 +81,7 @@ class Crew:
                     batch.advance,
                     batch.call_off,
                 ],
+                interceptors=[handover],
                 # The sandbox costs 4 ms of CPU for each workflow. What it guards against cannot happen here: workflow
                 # modules import contracts only (checked in CI), and the tests run them in the sandbox.
                 workflow_runner=UnsandboxedWorkflowRunner(),
@@ -94,6 +96,7 @@ class Crew:
                 build_id=BUILD_ID,
                 task_queue=DOWNLOAD_QUEUE,
                 activities=[fetch.fetch],
+                interceptors=[handover],
                 max_concurrent_activities=self._settings.max_downloads,
                 activity_task_poller_behavior=PollerBehaviorAutoscaling(),
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
@@ -104,6 +107,7 @@ class Crew:
                 build_id=BUILD_ID,
                 task_queue=METADATA_QUEUE,
                 activities=[probe.probe],
+                interceptors=[handover],
                 max_concurrent_activities=METADATA_AT_ONCE,
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
@@ -123,8 +127,8 @@ class Crew:
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Works while the block runs. Leaving it, downloads stop where they are and keep their bytes; Temporal
-        hands them to the next worker."""
+        """Works while the block runs. Leaving it, downloads stop where they are and keep their bytes, what is being
+        published is finished, and Temporal hands the rest to the next worker (`activities/handover.py`)."""
         _make_folders(self._settings)
         log.info("worker started", max_downloads=self._settings.max_downloads)
         async with contextlib.AsyncExitStack() as stack:

@@ -25,6 +25,7 @@ def run_worker(settings: Settings) -> None:
 
 async def _work(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        stopped = await stack.enter_async_context(stop_signal())
         engine = await stack.enter_async_context(open_engine(settings))
         client = await connect()
         await ensure_search_attributes(client)
@@ -32,7 +33,7 @@ async def _work(settings: Settings) -> None:
         stack.push_async_callback(library.close)
         await library.open()
         crew = Crew(settings, client=client, library=library, bus=MemoryBus(), engine=engine)
-        async with stop_signal() as stopped, crew.working():
+        async with crew.working():
             spare_the_collector()
             await stopped.wait()
 

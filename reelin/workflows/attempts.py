@@ -32,8 +32,9 @@ with workflow.unsafe.imports_passed_through():
     from reelin.workflows.policy import next_wait, policy_for, retryable
 
 #: A lost worker, a restarted server, a database that is locked: as often as it takes, without using an attempt.
+#: The delay hardly grows: Temporal counts all of these together for as long as one activity lasts, which may be days.
 LOST_WORKER = RetryPolicy(
-    initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=10)
+    initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=3)
 )
 
 

@@ -92,6 +92,22 @@ async def test_the_life_of_a_job_is_kept_with_its_times_and_its_latest_failure(l
     assert done.finished_at is not None
 
 
+async def test_a_job_is_given_back_by_its_own_run_and_only_while_it_runs(library: Library) -> None:
+    await library.jobs.submit(new_job())
+    begun = await library.jobs.begin("video-one", 1, attempt=1)
+    await library.jobs.give_back("video-one", 0)
+    assert await library.jobs.get("video-one") == begun
+    await library.jobs.give_back("video-one", 1)
+    given = await library.jobs.get("video-one")
+    assert begun is not None and given.version > begun.version
+    assert (given.state, given.attempt, given.started_at) == (State.QUEUED, 1, begun.started_at)
+    assert given.dispatched_at == begun.dispatched_at, "Temporal has it: nobody is to dispatch it again"
+    await library.jobs.wait("video-one", 1, failure=failure(), attempt=1, until=datetime.now(UTC))
+    waiting = await library.jobs.get("video-one")
+    await library.jobs.give_back("video-one", 1)
+    assert await library.jobs.get("video-one") == waiting
+
+
 async def test_every_change_makes_the_version_greater(library: Library) -> None:
     versions = [(await library.jobs.submit(new_job())).job.version]
     for attempt in range(1, 5):

@@ -16,6 +16,7 @@ from typing import Any
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from reelin.activities.handover import worker_stopping
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.work import PAUSE, RESUME, Advance
@@ -33,6 +34,7 @@ SCENES: dict[str, tuple[Kind, Script]] = {
     "download-retried": (Kind.VIDEO, Script([failing(FailureKind.NETWORK), failing(FailureKind.PROCESSING), DONE])),
     "download-failed": (Kind.VIDEO, Script([failing(FailureKind.NOT_FOUND)])),
     "download-conflict": (Kind.VIDEO, Script([failing(FailureKind.RESUME_CONFLICT), DONE])),
+    "download-handed-over": (Kind.VIDEO, Script([worker_stopping(), worker_stopping(), DONE])),
     "download-cancelled": (Kind.VIDEO, Script(["hang"])),
     "download-cancelled-waiting": (Kind.VIDEO, Script([failing(FailureKind.DISK_FULL)])),
     "download-paused": (Kind.VIDEO, Script(["hang", DONE])),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from temporalio import activity
@@ -39,13 +41,14 @@ DONE = FetchResult(state=State.COMPLETED, title="A film", result={"files": []})
 
 @dataclass
 class Script:
-    """What each attempt does: a FailureReport is raised, a FetchResult returned, "hang" waits for a cancel.
+    """What each attempt does: a FailureReport or an error is raised, a FetchResult returned, "hang" waits for a cancel.
 
     After the end of `steps` the last one is repeated.
     """
 
-    steps: Sequence[FailureReport | FetchResult | str]
+    steps: Sequence[FailureReport | FetchResult | Exception | str]
     attempts: list[Attempt] = field(default_factory=list)
+    due: list[datetime] = field(default_factory=list)
     waits: list[WaitingRecord] = field(default_factory=list)
     failed: list[FailedRecord] = field(default_factory=list)
     cancelled: list[JobRequest] = field(default_factory=list)
@@ -58,15 +61,22 @@ class Script:
 
     async def act(self, attempt: Attempt) -> FetchResult:
         self.attempts.append(attempt)
+        self.due.append(activity.info().current_attempt_scheduled_time)
         step = self.steps[min(len(self.attempts), len(self.steps)) - 1]
         if isinstance(step, FailureReport):
             raise ApplicationError(
                 step.message, step, type=step.kind, non_retryable=True, category=ApplicationErrorCategory.BENIGN
             )
+        if isinstance(step, Exception):
+            raise step
         while isinstance(step, str):
             activity.heartbeat({"phase": "downloading", "percent": 41.7})
             await asyncio.sleep(0.05)
         return step
+
+    def delays(self) -> list[timedelta]:
+        """From one time that Temporal was to hand it out to the next."""
+        return [later - earlier for earlier, later in pairwise(self.due)]
 
 
 class Cast:

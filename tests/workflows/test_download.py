@@ -9,8 +9,10 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
+from reelin.activities.handover import worker_stopping
 from reelin.contracts.failures import REMEDIES, FailureKind
 from reelin.contracts.jobs import Kind, State
+from reelin.errors import Unavailable
 from reelin.workflows.policy import POLICIES
 from tests.workflows.conftest import Stage
 from tests.workflows.script import DONE, Script, failing
@@ -83,6 +85,24 @@ async def test_a_rate_limit_ends_after_a_day(stage: Stage) -> None:
     assert failure.kind is FailureKind.RATE_LIMITED
     first, last = script.waits[0], script.waits[-1]
     assert timedelta(hours=16) <= last.next_attempt_at - first.next_attempt_at <= timedelta(hours=24)
+
+
+async def test_a_worker_that_stops_uses_no_attempt_and_costs_the_same_short_delay_each_time(stage: Stage) -> None:
+    script = Script([*[worker_stopping()] * 8, failing(FailureKind.NETWORK), worker_stopping(), DONE])
+    outcome = await stage.run(script)
+    assert outcome.state is State.COMPLETED
+    assert [attempt.number for attempt in script.attempts] == [1] * 9 + [2] * 2
+    [record] = script.waits
+    assert (record.failure.kind, record.failure.attempts) == (FailureKind.NETWORK, 1)
+    assert max(script.delays()[:8]) < timedelta(seconds=2)
+
+
+async def test_a_job_that_lost_its_worker_often_does_not_wait_longer_for_the_next_one(stage: Stage) -> None:
+    script = Script([*[Unavailable("The database", "it is locked")] * 8, DONE])
+    assert (await stage.run(script)).state is State.COMPLETED
+    assert {attempt.number for attempt in script.attempts} == {1}
+    assert not script.waits
+    assert max(script.delays()) < timedelta(seconds=5)
 
 
 async def test_a_cancelled_attempt_is_recorded_as_cancelled(stage: Stage) -> None:
