@@ -242,7 +242,8 @@ class JobStore:
         """The worker that ran it stops: no worker has it now. A job that does not run is left as it is."""
         mine = and_(jobs.c.id == job_id, jobs.c.run == run, jobs.c.state == State.RUNNING)
         async with self._database.writing() as connection:
-            await connection.execute(update(jobs).where(mine).values(state=State.QUEUED, version=next_version(now())))
+            if await write(connection, mine, state=State.QUEUED):
+                await follow(connection, job_id, State.QUEUED)
 
     async def note_video(self, job_id: str, run: int, title: str) -> None:
         """The URL has been looked at, and it is a video."""
