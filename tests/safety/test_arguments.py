@@ -30,8 +30,8 @@ Command = list[str]
 WITHOUT_VALUE = {"-y", "-hide_banner", "-nostdin", "-dn", "-ignore_unknown", "-vn", "-version", "-bsfs"}
 VALUES = {
     "-loglevel": "repeat\\+info|quiet",
-    "-map": r"-?[0-9]+(:[0-9]+|:[vas])?",
-    "-bsf:a": "aac_adtstoasc",
+    "-map": r"-?[0-9]+(:[0-9]+|:[vas](:[0-9]+)?)?",
+    "-bsf:a:0": "aac_adtstoasc",
     "-map_metadata": "[01]",
     "-c": "copy",
     "-c:s": "copy|mov_text|webvtt",
@@ -63,12 +63,15 @@ def _note(event: str, given: tuple[Any, ...]) -> None:
         _recording[-1].append([str(each) for each in given[1]])
 
 
+@pytest.fixture(scope="module")
+def listening() -> None:
+    """For the rest of this process: such a hook cannot be taken away."""
+    sys.addaudithook(_note)
+
+
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Command]]:
-    """Every program that this process starts meanwhile, with its arguments. A hook of the audit stays for ever."""
-    if not hasattr(sys, "_reelin_tests_listen"):
-        sys.addaudithook(_note)
-        sys._reelin_tests_listen = True  # type: ignore[attr-defined]
+def started(listening: None) -> Iterator[list[Command]]:
+    """Every program that this process starts meanwhile, with its arguments."""
     _recording.append([])
     yield _recording[-1]
     _recording.pop()
