@@ -19,7 +19,7 @@ settings.register_profile(
     deadline=None,
     derandomize=_HUNT is None,
     database=None,
-    max_examples=int(_HUNT or 200),
+    max_examples=int(_HUNT or 100),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("reelin")

@@ -19,6 +19,44 @@ from reelin.settings import Settings, load_settings
 from tests.api.service import Api, api_in_memory, api_on_a_socket
 
 PATHS = ("/api/jobs", "/api/videos", "/api/events", "/api/jobs/x/events", "/docs", "/openapi.json", "/metrics", "/")
+OURS = [
+    b"localhost",
+    b"localhost:8484",
+    b"LocalHost",
+    b"localhost.",
+    b"127.0.0.1",
+    b"127.0.0.1:1",
+    b"127.8.9.10",
+    b"[::1]",
+    b"[::1]:8484",
+    b"[0:0:0:0:0:0:0:1]",
+]
+OTHERS = [
+    b"evil.example",
+    b"evil.example:8484",
+    b"EVIL.EXAMPLE.",
+    b"localhost.evil.example",
+    b"127.0.0.1.evil.example",
+    b"evil.example@127.0.0.1",
+    b"127.0.0.1@evil.example",
+    b"user:word@localhost",
+    b"localhost/",
+    b"localhost..",
+    b"localhost:port",
+    b"localhost, evil.example",
+    b"local host",
+    b"127.0.0.1%00.evil.example",
+    b"192.168.1.1",
+    b"8.8.8.8",
+    b"[::2]",
+    b"[fe80::1]",
+    b"::1",
+    b"[::1",
+    b"[evil.example]",
+    b".",
+    b"\xc4\xb1ocalhost",
+    b"",
+]
 
 
 async def ask(api: Api, *host_headers: bytes, request: bytes = b"GET /api/jobs HTTP/1.1") -> tuple[int, dict[str, Any]]:
@@ -33,59 +71,17 @@ async def ask(api: Api, *host_headers: bytes, request: bytes = b"GET /api/jobs H
     return status, json.loads(body) if b"application/problem+json" in head.lower() else {}
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        b"localhost",
-        b"localhost:8484",
-        b"LocalHost",
-        b"localhost.",
-        b"127.0.0.1",
-        b"127.0.0.1:1",
-        b"127.8.9.10",
-        b"[::1]",
-        b"[::1]:8484",
-        b"[0:0:0:0:0:0:0:1]",
-    ],
-)
-async def test_every_name_of_this_machine_itself_is_answered(served: Api, host: bytes) -> None:
-    assert (await ask(served, b"Host: " + host))[0] == 200
+async def test_every_name_of_this_machine_itself_is_answered(served: Api) -> None:
+    for host in OURS:
+        assert (await ask(served, b"Host: " + host))[0] == 200, host
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        b"evil.example",
-        b"evil.example:8484",
-        b"EVIL.EXAMPLE.",
-        b"localhost.evil.example",
-        b"127.0.0.1.evil.example",
-        b"evil.example@127.0.0.1",
-        b"127.0.0.1@evil.example",
-        b"user:word@localhost",
-        b"localhost/",
-        b"localhost..",
-        b"localhost:port",
-        b"localhost, evil.example",
-        b"local host",
-        b"127.0.0.1%00.evil.example",
-        b"192.168.1.1",
-        b"8.8.8.8",
-        b"[::2]",
-        b"[fe80::1]",
-        b"::1",
-        b"[::1",
-        b"[evil.example]",
-        b".",
-        b"\xc4\xb1ocalhost",
-        b"",
-    ],
-)
-async def test_any_other_host_is_refused_with_its_name_and_the_remedy(served: Api, host: bytes) -> None:
-    status, problem = await ask(served, b"Host: " + host)
-    assert (status, problem["status"], problem["errors"][0]["field"]) == (421, 421, "Host")
-    assert repr(host.decode("latin-1")) in problem["errors"][0]["message"]
-    assert "REELIN_ALLOWED_HOSTS" in problem["errors"][0]["remedy"]
+async def test_any_other_host_is_refused_with_its_name_and_the_remedy(served: Api) -> None:
+    for host in OTHERS:
+        status, problem = await ask(served, b"Host: " + host)
+        assert (status, problem["status"], problem["errors"][0]["field"]) == (421, 421, "Host"), host
+        assert repr(host.decode("latin-1")) in problem["errors"][0]["message"]
+        assert "REELIN_ALLOWED_HOSTS" in problem["errors"][0]["remedy"]
 
 
 async def test_a_request_without_a_host_or_with_two_is_refused(served: Api) -> None:
