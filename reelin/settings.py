@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,6 +58,9 @@ class Settings(BaseSettings):
     site_max_at_once: int = Field(4, ge=1, le=100, description="Downloads at once from one site")
     batch_at_once: int = Field(50, ge=1, le=500, description="Items of one batch in flight at once")
     api_token: str | None = Field(None, min_length=8, description="Bearer token that every API call must carry")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Names, besides localhost, by which the API may be called without a token, comma-separated"
+    )
     stall_seconds: float = Field(30, ge=1, description="A download without a byte for so long is ended and retried")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     log_format: Literal["console", "json"] = Field("console", description="console or json")
@@ -69,10 +73,18 @@ class Settings(BaseSettings):
             return tuple(ipaddress.ip_network(part, strict=False) if isinstance(part, str) else part for part in value)
         return value
 
-    @field_validator("unlimited_sites", mode="before")
+    @field_validator("unlimited_sites", "allowed_hosts", mode="before")
     @classmethod
-    def _sites(cls, value: object) -> object:
+    def _list(cls, value: object) -> object:
         return _comma_separated(value)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", host):
+                raise ValueError(f"{host[:60]!r} is not a host's name; give names without scheme and port")
+        return tuple(host.lower().removesuffix(".") for host in value)
 
     @field_validator("data_dir", "media_dir")
     @classmethod

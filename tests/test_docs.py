@@ -16,6 +16,7 @@ from reelin.workflows.policy import POLICIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECURITY = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -35,6 +36,27 @@ def test_every_kind_of_failure_that_is_tried_again_is_in_the_architecture_page()
     table = ARCHITECTURE.split("## Failures and what happens next")[1].split("## The engine")[0]
     assert {kind for kind in FailureKind if f"`{kind}`" in table} == set(POLICIES)
     assert f"{len(FailureKind)} kinds" in README
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    shown = re.sub(r"<!--.*?-->", "", SECURITY, flags=re.DOTALL)
+    files = set(re.findall(r"`(tests/[\w/]+\.py)`", shown))
+    names = set(re.findall(r"`(test_\w+)`", shown))
+    assert len(files) > 5 and len(names) > 20
+    assert {file for file in files if not (ROOT / file).exists()} == set()
+    known = re.findall(
+        r"^(?:async )?def (test_\w+)",
+        "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")),
+        re.MULTILINE,
+    )
+    assert names - set(known) == set()
+
+
+def test_every_promise_of_the_security_page_names_a_test() -> None:
+    promised = SECURITY.split("## What is promised")[1].split("### What is installed")[0]
+    rows = re.findall(r"^\| (?!promise)(.+) \|$", promised, re.MULTILINE)
+    assert len(rows) > 20
+    assert [row for row in rows if "`test" not in row.rpartition("|")[2]] == []
 
 
 def test_every_room_is_in_the_architecture_page() -> None:

@@ -5,20 +5,18 @@ A name is one part of a path, is good on Linux, macOS and Windows, and stays wit
 
 from __future__ import annotations
 
-import re
 import string
 import unicodedata
 from collections.abc import Callable, Mapping
 
 from reelin.contracts.media import Metadata
-from reelin.contracts.options import DEFAULT_FILENAME
+from reelin.contracts.options import DEFAULT_FILENAME, RESERVED_NAME
 
 MAX_STEM_BYTES = 180
 UNKNOWN = "unknown"
 
 #: What some system reads as a separator, a wildcard, a stream, a redirection or a variable.
 _REPLACED = str.maketrans({**dict.fromkeys('/\\:*?"<>|', "_"), "$": "_", "%": "_", "`": "_"})
-_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|COM[0-9¹²³]|LPT[0-9¹²³])(?=\.|\s|$)", re.IGNORECASE)
 _JOINER = "\u200d"
 _ADDED_ID_ROOM = 24
 
@@ -106,6 +104,6 @@ def _continues(text: str, at: int) -> bool:
 
 def _safe(name: str, max_bytes: int) -> str:
     stem = _plain(name).lstrip(" .~-").rstrip(" .")
-    if _RESERVED.match(stem):
+    if RESERVED_NAME.match(stem):
         stem = f"_{stem}"
     return _cut(stem, max_bytes).rstrip(" .") or UNKNOWN

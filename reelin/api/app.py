@@ -14,7 +14,9 @@ from reelin import __version__
 from reelin.api.auth import TokenGuard
 from reelin.api.files import FileRoutes
 from reelin.api.handlers import Unexpected, handle_errors
+from reelin.api.headers import SafeHeaders
 from reelin.api.health import HealthRoutes
+from reelin.api.hosts import HostGuard
 from reelin.api.jobs import JobRoutes
 from reelin.api.limits import BodyLimit
 from reelin.api.metrics import Metrics
@@ -42,10 +44,12 @@ def create_app(parts: Parts) -> FastAPI:
         version=__version__,
         description=ABOUT,
         openapi_tags=TAGS,
-        responses=documented(500),
+        responses=documented(421, 500),
         lifespan=lifespan,
         middleware=[
+            Middleware(SafeHeaders),
             Middleware(Unexpected),
+            Middleware(HostGuard, settings=parts.settings),
             Middleware(TokenGuard, token=parts.settings.api_token),
             Middleware(BodyLimit),
         ],

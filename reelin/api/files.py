@@ -50,6 +50,8 @@ _SHOWN = {
     ".avif": "image/avif",
     ".gif": "image/gif",
 }
+#: A browser makes a page of its own round a film or a picture; nothing in it may run or lead anywhere.
+_PLAYER = "default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'; sandbox"
 _SUBTITLES = {".vtt": "text/vtt", ".srt": "application/x-subrip"}
 
 
@@ -140,7 +142,7 @@ def _headers(file: FileRecord, *, download: bool) -> dict[str, str]:
     return {
         "ETag": f'"{file.sha256}"',
         "Content-Disposition": f"{'inline' if shown else 'attachment'}; {_file_name(file.path)}",
-        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": _PLAYER,
         "Cache-Control": "private, no-cache",  # a forced download replaces the bytes under the same address
     }
 

@@ -19,6 +19,9 @@ remedy.
 **Token**: where `REELIN_API_TOKEN` is set, everything below `/api` needs `Authorization: Bearer TOKEN`. EventSource,
 WebSocket and links to files, which cannot set a header, may use `?access_token=TOKEN`.
 
+**Host**: without a token the API answers for `localhost`, loopback addresses and the names in `REELIN_ALLOWED_HOSTS`;
+off loopback, after `--no-auth`, also for literal addresses and the machine's own name.
+
 **Live progress**: Server-Sent Events at `/api/events` and `/api/jobs/{id}/events`, or the WebSocket `/api/ws`. Every
 event carries the whole Job, so a client that missed some needs only the newest: drop one whose `version` is not newer.
 

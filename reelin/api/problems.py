@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -55,7 +56,8 @@ def problem_response(
         instance=clipped(instance, 200),
         errors=tuple(_clipped(error) for error in errors),
     )
-    return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
+    # ASCII: what a client sent comes back in it, and may be shown by a terminal.
+    return Response(json.dumps(problem.model_dump()), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def _clipped(error: FieldError) -> FieldError:
@@ -78,6 +80,7 @@ _MEANINGS = {
     404: "There is no such thing",
     409: "Its present state does not allow it",
     416: "The range lies outside the file",
+    421: "The Host header names no address of this API",
     422: "What was sent cannot be used; each error names the field and the remedy",
     500: "A fault of Reelin's own; its log has the details",
     503: "A part that Reelin stands on does not answer; nothing was lost",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -13,6 +12,7 @@ from temporalio.client import Client
 
 from reelin.api.app import create_app
 from reelin.api.dispatcher import Dispatcher
+from reelin.api.hosts import is_loopback
 from reelin.api.hub import Hub
 from reelin.api.parts import Parts
 from reelin.api.reconciler import Reconciler
@@ -95,21 +95,12 @@ async def _until_started(server: uvicorn.Server, serving: asyncio.Task[None]) ->
 
 def check_exposure(settings: Settings, *, no_auth: bool) -> None:
     """Off loopback the API asks for a token, unless that is waived explicitly. Raises StartupError."""
-    if settings.api_token or no_auth or _is_loopback(settings.host):
+    if settings.api_token or no_auth or is_loopback(settings.host):
         return
     raise StartupError(
         f"{settings.host} can be reached by others. Set REELIN_API_TOKEN, or pass --no-auth if something in front "
         "of Reelin asks who they are."
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -29,6 +29,8 @@ DEFAULT_PRESET = "best"
 FILENAME_FIELDS = frozenset({"title", "id", "uploader", "date", "index", "preset"})
 DEFAULT_FILENAME = "{title} [{id}]"
 MAX_FOLDER_PARTS = 5
+#: What Windows takes for a device, with or without an extension.
+RESERVED_NAME = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|COM[0-9¹²³]|LPT[0-9¹²³])(?=\.|\s|$)", re.IGNORECASE)
 SPONSORBLOCK_CATEGORIES = Literal[
     "sponsor", "intro", "outro", "selfpromo", "preview", "filler", "interaction", "music_offtopic", "hook"
 ]
@@ -53,8 +55,9 @@ def check_folder(folder: str) -> str:
             or part != part.strip()
             or part.startswith((".", "~", "-"))
             or part.endswith(".")
+            or RESERVED_NAME.match(part)
             or len(part.encode()) > 120
-            or any(character in '\\<>:"|?*%$' or not character.isprintable() for character in part)
+            or any(character in '\\<>:"|?*%$`' or not character.isprintable() for character in part)
         )
         if bad:
             raise InvalidInput(f"The folder's part {part[:60]!r} is not allowed.", remedy=remedy)

@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import json
 import socket
+import string
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import tldextract
@@ -20,6 +21,8 @@ from reelin.errors import InvalidInput
 
 MAX_URL_LENGTH = 4096
 _REMEDY = "Give a complete address such as https://example.org/watch?v=1."
+#: A host is shown as the job's site, also where Markdown is read. Letters beyond ASCII stay: names have them.
+_UNFIT_FOR_A_HOST = frozenset(string.punctuation) - frozenset(".-_")
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -48,9 +51,11 @@ def check_url(text: str, *, allowed: tuple[IPNetwork, ...] = ()) -> str:
             remedy="Remove what stands before the '@'; for accounts use options.cookies.",
             field="url",
         )
+    address = literal_address(parts.hostname)
+    if address is None and _UNFIT_FOR_A_HOST.intersection(parts.hostname):
+        raise InvalidInput(f"{parts.hostname[:60]!r} cannot be the name of a host.", remedy=_REMEDY, field="url")
     if "__youtubedl_smuggle" in url:
         raise InvalidInput("The URL carries internal data of yt-dlp.", remedy=_REMEDY, field="url")
-    address = literal_address(parts.hostname)
     if address is not None and not reachable(address, allowed):
         raise InvalidInput(
             f"The address {address} is in a private or reserved range.",

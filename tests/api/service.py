@@ -135,7 +135,7 @@ async def api_in_memory(folder: Path, **settings: object) -> AsyncIterator[Api]:
         transport = httpx.ASGITransport(app=api.app)
         async with (
             api.app.router.lifespan_context(api.app),
-            httpx.AsyncClient(transport=transport, base_url="http://reelin") as api.client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as api.client,
         ):
             yield api
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import websockets
 
+from reelin.api import auth
 from tests.api.service import Api, api_in_memory, api_on_a_socket
 
 TOKEN = "a-long-secret-ö"
@@ -50,6 +53,20 @@ async def test_a_submission_without_the_token_is_not_even_read(guarded: Api) -> 
     assert await guarded.stored() == 0
 
 
+async def test_a_token_is_compared_in_constant_time(guarded: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, known: bytes) -> bool:
+        compared.append((given, known))
+        return hmac.compare_digest(given, known)
+
+    monkeypatch.setattr(auth, "hmac", SimpleNamespace(compare_digest=compare))
+    for wrong in ("x", TOKEN[:-1], f"{TOKEN}x", TOKEN.upper()):
+        assert (await guarded.client.get("/api/jobs", params={"access_token": wrong})).status_code == 401
+        assert compared.pop() == (wrong.encode(), TOKEN.encode())
+    assert not compared
+
+
 async def test_what_says_how_the_service_is_stays_open(guarded: Api) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
         assert (await guarded.client.get(path)).status_code == 200
@@ -85,5 +102,16 @@ async def test_a_page_of_another_site_cannot_change_anything(api: Api) -> None:
     assert (await api.client.post(f"{job.links.self}/cancel", headers=foreign)).status_code == 403
     assert (await api.client.delete(job.links.self, headers=foreign)).status_code == 403
     assert (await api.client.get(job.links.self, headers=foreign)).json()["state"] == "queued"
-    own = {"Sec-Fetch-Site": "same-origin", "Origin": "http://reelin"}
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}
     assert (await api.client.post(f"{job.links.self}/cancel", headers=own)).status_code == 202
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"]
+)
+async def test_a_form_of_another_origin_submits_nothing(api: Api, kind: str, origin: str) -> None:
+    body = b'{"url": "https://example.org/one", "x": "=y"}'
+    answer = await api.client.post("/api/jobs", content=body, headers={"Content-Type": kind, "Origin": origin})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (403, "Origin")
+    assert await api.stored() == 0

@@ -194,7 +194,7 @@ async def test_a_client_that_does_not_read_holds_nobody_up(served: Api) -> None:
     job = await served.submit()
     await served.begin(job.id)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
-    writer.write(f"GET {job.links.events} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET {job.links.events} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await writer.drain()
     await until(lambda: served.hub.clients()["sse"] == 1)
     async with stream(served, job.links.events) as events:

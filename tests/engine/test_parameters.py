@@ -173,7 +173,8 @@ def test_a_selector_overrides_the_presets(scratch: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "selector", ["bv*[height<", "((b", "b[height<=abc]", "+", "b]", "-", "a,b", "all", "b/all", "(" * 400]
+    "selector",
+    ["bv*[height<", "((b", "b[height<=abc]", "+", "b]", "-", "a,b", "all", "b/all", "(" * 400, "[)", "x[fps=1]all"],
 )
 def test_a_selector_that_cannot_be_used_is_refused_before_anything_is_fetched(scratch: Path, selector: str) -> None:
     with pytest.raises(MediaFailure) as caught:

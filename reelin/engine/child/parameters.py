@@ -268,7 +268,7 @@ def _selector(options: Options, preset: str) -> str:
 
 
 def _check_selector(selector: str) -> None:
-    bare = re.sub(r"\[[^\]]*\]", "", selector)
+    bare = re.sub(r"\[[^\]]*\]", " ", selector)
     # A lone "-" makes yt-dlp ask at the terminal; "a,b" and "all" make several files of one name.
     if selector.strip() == "-" or "," in bare or re.search(r"(?<![\w-])all(?![\w-])", bare):
         raise MediaFailure(
@@ -278,7 +278,7 @@ def _check_selector(selector: str) -> None:
         )
     try:
         YoutubeDL({"quiet": True}, auto_init=False).build_format_selector(selector)
-    except (SyntaxError, ValueError, RecursionError, tokenize.TokenError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, tokenize.TokenError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise MediaFailure(
             FailureKind.BAD_OPTIONS, f"options.format is not a format selector of yt-dlp: {reason[:200]}"
