@@ -82,7 +82,12 @@ class FetchActivity:
 
     async def _download(self, job: JobRequest, scratch: Path, reporter: Reporter) -> Downloaded:
         task = DownloadTask(
-            job_id=job.job_id, url=job.url, scratch_dir=str(scratch), preset=job.preset, options=job.options
+            job_id=job.job_id,
+            url=job.url,
+            scratch_dir=str(scratch),
+            preset=job.preset,
+            options=job.options,
+            entry=job.entry,
         )
         return await self._engine.download(task, reporter)
 

@@ -66,7 +66,7 @@ class JobRequest(Message):
 
 
 class Attempt(Message):
-    """Input of `fetch` and `probe`. `number` counts attempts within the run, from 1."""
+    """Input of `fetch`, `probe` and `expand`. `number` counts attempts within the run, from 1."""
 
     job: JobRequest
     number: int
@@ -79,6 +79,18 @@ class FetchResult(Message):
     state: State
     title: str | None = None
     result: dict[str, Any] | None = None
+
+
+class Expansion(Message):
+    """What `expand` returns: the items are in the database. `total` counts the entries that were looked at.
+
+    The state is `cancelled` where there is nothing more to do: the batch was cancelled, forgotten or started anew.
+    """
+
+    state: State = State.RUNNING
+    total: int = 0
+    truncated: bool = False
+    title: str | None = None
 
 
 class FailureReport(Message):

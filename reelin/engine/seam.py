@@ -76,6 +76,7 @@ class Entry(Message):
     uploader: str | None = None
     duration: float | None = None
     thumbnail: str | None = None
+    timestamp: float | None = None
 
     def said(self) -> dict[str, Any]:
         """What is handed back with the item's download; its address is the job's."""

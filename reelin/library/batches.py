@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
 from reelin.contracts.options import Options
-from reelin.contracts.urls import job_id_for, site_of
+from reelin.contracts.urls import canonical_url, job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.database import Database
-from reelin.library.following import count
+from reelin.library.following import count, follow
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, record, write
 from reelin.library.submissions import (
@@ -30,6 +30,7 @@ from reelin.library.submissions import (
     last_runs_of,
     restart,
     row_of,
+    stillborn,
 )
 from reelin.library.tables import batches, files, items, jobs, videos
 from reelin.library.unbroken import unbroken
@@ -83,10 +84,22 @@ class BatchStore:
             if found is None:
                 values = {**_empty(job_id, run), "at_once": at_once, "preview": preview}
                 await connection.execute(insert(batches).values(values))
+                # What was submitted as `auto` has turned out to be a playlist.
+                await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST)
             elif found.run < run:
-                await connection.execute(delete(items).where(items.c.batch_id == job_id))
-                values = {**_empty(job_id, run), "at_once": found.at_once, "preview": preview}
-                await connection.execute(update(batches).where(batches.c.id == job_id).values(values))
+                await _empty_again(connection, found, run, preview=preview)
+            return await _batch(connection, job_id)
+
+    @unbroken
+    async def expand_anew(self, job_id: str, run: int) -> BatchRecord:
+        """Begins again with the first entry: the playlist was looked at a second time, and may be another now.
+
+        One that is expanded, or of another run, is left as it is.
+        """
+        async with self._database.writing() as connection:
+            batch = await _batch(connection, job_id)
+            if batch.run == run and not batch.expanded and batch.cursor:
+                await _empty_again(connection, batch, run, preview=batch.preview)
             return await _batch(connection, job_id)
 
     @unbroken
@@ -205,6 +218,12 @@ def _empty(job_id: str, run: int) -> dict[str, Any]:
     }
 
 
+async def _empty_again(connection: AsyncConnection, batch: BatchRecord, run: int, *, preview: bool) -> None:
+    await connection.execute(delete(items).where(items.c.batch_id == batch.id))
+    values = {**_empty(batch.id, run), "at_once": batch.at_once, "preview": preview}
+    await connection.execute(update(batches).where(batches.c.id == batch.id).values(values))
+
+
 async def _refuse_another(connection: AsyncConnection, new: NewBatch) -> None:
     found = await _find(connection, new.job.id)
     if found is None or found.request_hash != new.request_hash:
@@ -226,8 +245,7 @@ async def _batch(connection: AsyncConnection, job_id: str) -> BatchRecord:
 async def _store_page(
     connection: AsyncConnection, batch_job: JobRecord, batch: BatchRecord, page: Sequence[NewJob]
 ) -> None:
-    ancestors = await _ancestors(connection, batch.id)
-    wanted = [new for new in page if new.id not in ancestors]  # a playlist that holds itself would never end
+    wanted = await _without_cycles(connection, batch.id, page)
     if batch_job.options.get("only_new"):
         wanted = await _not_in_library(connection, wanted)
     last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch.id))).scalar()
@@ -242,6 +260,8 @@ async def _store_page(
         if new.id not in known:
             place = Place(batch.id, position, batch_job.depth + 1)
             unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
+        elif new.failure is not None:
+            known[new.id] = await _failed_again(connection, known[new.id], new)
         elif new.id not in done and known[new.id].state not in _UNFINISHED:
             known[new.id] = await restart(connection, known[new.id], new, held=True)
         rows.append(_item(batch.id, position, new, known[new.id], skipped=new.id in done))
@@ -261,10 +281,32 @@ def _item(batch_id: str, position: int, new: NewJob, job: JobRecord, *, skipped:
         "priority": new.priority,
         "state": job.state,
         "size_bytes": job.size_bytes if skipped else None,
-        "released": skipped,
+        "released": skipped or (new.failure is not None and job.state is State.FAILED),
         "settled": skipped,
         "skipped": skipped,
     }
+
+
+async def _failed_again(connection: AsyncConnection, job: JobRecord, new: NewJob) -> JobRecord:
+    """An entry that could not be downloaded when the playlist was looked at before, either."""
+    if job.state in _UNFINISHED:
+        return job  # someone retries it just now
+    await write(connection, jobs.c.id == job.id, title=new.title, entry=new.entry, held=False, **stillborn(new))
+    await follow(connection, job.id, State.FAILED)
+    return await get(connection, job.id)
+
+
+async def _without_cycles(connection: AsyncConnection, batch_id: str, page: Sequence[NewJob]) -> list[NewJob]:
+    """A playlist that holds itself, or one in which it stands, would never end. One video's address may be its own."""
+    ancestors = await _ancestors(connection, batch_id)
+    query = select(jobs.c.url).where(jobs.c.id.in_(ancestors), jobs.c.url.is_not(None))
+    urls = {canonical_url(url) for url in (await connection.execute(query)).scalars()}
+    return [
+        new
+        for new in page
+        if new.id not in ancestors
+        and not (new.kind is Kind.AUTO and new.failure is None and canonical_url(new.url) in urls)
+    ]
 
 
 async def _ancestors(connection: AsyncConnection, batch_id: str) -> set[str]:

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
-from reelin.activities import FetchActivity, ProbeActivity, RecordActivities, Scratch
+from reelin.activities import ExpandActivity, FetchActivity, ProbeActivity, RecordActivities, Scratch
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
@@ -51,6 +51,9 @@ class Crew:
             engine=engine, library=library, bus=bus, scratch=scratch, media_dir=self._settings.media_dir
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch)
+        expand = ExpandActivity(
+            engine=engine, library=library, bus=bus, scratch=scratch, allowed=self._settings.egress_allow
+        )
         record = RecordActivities(library=library, bus=bus, scratch=scratch)
         return [
             Worker(
@@ -82,7 +85,7 @@ class Crew:
                 client,
                 build_id=BUILD_ID,
                 task_queue=METADATA_QUEUE,
-                activities=[probe.probe],
+                activities=[probe.probe, expand.expand],
                 max_concurrent_activities=METADATA_AT_ONCE,
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,

@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 4096
 _GIVES_WAY = ("thumbnail", "uploader", "id", "title")
 #: Playlists written out within playlists.
 _MAX_NESTING = 3
-_OUTER_NAMES = ("title", "uploader", "thumbnail")
+_OUTER_NAMES = ("title", "uploader", "thumbnail", "timestamp")
 _NO_ADDRESS = "The playlist gives no address for this entry."
 _NOT_THERE = "The playlist has nothing at this position."
 
@@ -76,6 +76,7 @@ def entry_of(raw: object, index: int, listing: Info) -> Entry:
         uploader=uploader_of(raw),
         duration=amount(raw.get("duration")),
         thumbnail=thumbnail(raw),
+        timestamp=amount(raw.get("timestamp")),
     )
 
 

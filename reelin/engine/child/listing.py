@@ -19,6 +19,7 @@ from reelin.engine.child.downloader import Downloader, IsPlaylist
 from reelin.engine.child.egress import Egress
 from reelin.engine.child.entries import Info, entry_of, line_of, title_of, unfolded, uploader_of
 from reelin.engine.child.failures import translate
+from reelin.engine.child.feeddates import read_feed_dates_at_once
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.parameters import parameters
 from reelin.engine.child.ranges import Ranges
@@ -49,6 +50,7 @@ def run_expand(task: ExpandTask, outlet: Outlet, tools: Tools) -> Listing:
 
 
 def _look(task: ExpandTask, outlet: Outlet, tools: Tools, log: Log, egress: Egress) -> Listing:
+    read_feed_dates_at_once()
     look = ExtractTask(job_id=task.job_id, url=task.url, scratch_dir=task.scratch_dir, options=task.options)
     chosen = parameters(look, ffmpeg=tools.ffmpeg, cookies_dir=tools.cookies_dir)
     with Downloader(
