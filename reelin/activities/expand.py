@@ -56,32 +56,35 @@ class ExpandActivity:
         reporter.touched()
         async with reporter.pulsing():
             with reporting_failures(job):
-                batch, title = await (self._list(job) if job.kind is Kind.BULK else self._playlist(job, reporter))
+                batch = await (self._list(job) if job.kind is Kind.BULK else self._playlist(job, reporter))
         reporter.touched()
-        return Expansion(total=batch.total or 0, truncated=batch.truncated, title=title)
+        row = await self._library.jobs.find(job.job_id)
+        if row is None or not batch.expanded:
+            return Expansion(state=State.CANCELLED)
+        return Expansion(total=batch.total or 0, truncated=batch.truncated, title=row.title)
 
     async def _begin(self, attempt: Attempt) -> bool:
         """Whether there is something to do. A cancel is the batch workflow's to carry out, item by item."""
         job = await self._library.jobs.begin(attempt.job.job_id, attempt.job.run, attempt.number)
         return job is not None and job.run == attempt.job.run and not job.state.final and not job.cancel_requested
 
-    async def _list(self, job: JobRequest) -> tuple[BatchRecord, str | None]:
-        return await self._library.batches.expand_list(job.job_id, job.run), None
+    async def _list(self, job: JobRequest) -> BatchRecord:
+        return await self._library.batches.expand_list(job.job_id, job.run)
 
-    async def _playlist(self, job: JobRequest, reporter: Reporter) -> tuple[BatchRecord, str | None]:
+    async def _playlist(self, job: JobRequest, reporter: Reporter) -> BatchRecord:
         _refuse_too_deep(job)
         batch = await self._library.batches.open(job.job_id, job.run)
         if not batch.expanded:
             listing = await self._look(job, reporter)
             if listing.fresh:
                 batch = await self._library.batches.expand_anew(job.job_id, job.run)
-            await self._store(job, listing, batch.cursor)
+            if not await self._store(job, listing, batch.cursor):
+                return batch
             batch = await self._library.batches.expanded(
                 job.job_id, job.run, total=listing.total, truncated=listing.truncated, title=listing.title
             )
         await asyncio.to_thread(self._scratch.drop, job.job_id)
-        row = await self._library.jobs.find(job.job_id)
-        return batch, row.title if row else None
+        return batch
 
     async def _look(self, job: JobRequest, reporter: Reporter) -> Listing:
         task = ExpandTask(
@@ -93,15 +96,19 @@ class ExpandActivity:
         )
         return await self._engine.expand(task, reporter)
 
-    async def _store(self, job: JobRequest, listing: Listing, cursor: int) -> None:
-        """Page by page, each in a transaction of its own: whoever goes on after a crash begins at the cursor."""
+    async def _store(self, job: JobRequest, listing: Listing, cursor: int) -> bool:
+        """Page by page, each in a transaction of its own: whoever goes on after a crash begins at the cursor.
+
+        False if the batch was ended or started anew meanwhile.
+        """
         items = Items(job, self._allowed, single=listing.single)
-        with _opened(self._scratch.folder(job.job_id) / listing.path) as file:
+        with _opened(self._scratch.folder(job.job_id) / Path(listing.path).name) as file:
             await asyncio.to_thread(_skip, file, cursor)
             while page := await asyncio.to_thread(_page, file, items):
-                cursor += len(page)
-                if await self._library.batches.store_page(job.job_id, job.run, page, start=cursor - len(page)) < cursor:
-                    return  # cancelled, or started anew
+                start, cursor = cursor, cursor + len(page)
+                if await self._library.batches.store_page(job.job_id, job.run, page, start=start) != cursor:
+                    return False
+        return True
 
 
 def _refuse_too_deep(job: JobRequest) -> None:
@@ -116,7 +123,7 @@ def _refuse_too_deep(job: JobRequest) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Never through a link: the folder belongs to a process that handles hostile data."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         yield file
 

@@ -132,7 +132,9 @@ class BatchStore:
         cursor = batch.cursor
         while cursor < len(urls):
             page = await asyncio.to_thread(_items_of, shared, urls[cursor : cursor + PAGE])
-            cursor = await self.store_page(job_id, run, page, start=cursor)
+            start, cursor = cursor, await self.store_page(job_id, run, page, start=cursor)
+            if cursor == start:  # ended or started anew meanwhile: what is left of the list stays where it is
+                return await self._batch(job_id)
         return await self.expanded(job_id, run, total=len(urls))
 
     @unbroken
@@ -147,6 +149,11 @@ class BatchStore:
                 await connection.execute(update(batches).where(batches.c.id == job_id).values(values))
                 pause = {"pause_requested": True} if batch.preview else {}
                 await write(connection, jobs.c.id == job_id, **({"title": title} if title else {}), **pause)
+            return await _batch(connection, job_id)
+
+    @unbroken
+    async def _batch(self, job_id: str) -> BatchRecord:
+        async with self._database.reading() as connection:
             return await _batch(connection, job_id)
 
     @unbroken

@@ -49,7 +49,7 @@ async def test_a_feed_is_fetched_once_and_its_entries_are_left_alone(
     assert (listing.title, listing.truncated, listing.single, listing.fresh) == ("Feed of Film", False, False, True)
     found = entries(tmp_path, listing)
     assert [entry.url for entry in found] == [origin.url_for(f"/file/50000/once-{n}.mp4") for n in (1, 2, 3)]
-    assert [(entry.playlist_index, entry.title, entry.id) for entry in found][0] == (1, "Film 1", "once-1")
+    assert (found[0].playlist_index, found[0].title, found[0].id) == (1, "Film 1", "once-1")
     assert [record.path for record in origin.log] == ["/feed/3.rss"]
 
 
@@ -305,5 +305,5 @@ async def test_a_playlist_where_a_video_was_asked_for_is_refused_with_the_way_ou
     pool: EnginePool, origin: Origin, tmp_path: Path
 ) -> None:
     task: DownloadTask = task_for(origin.url_for("/feed/7.rss"), tmp_path)
-    with pytest.raises(MediaFailure, match="a playlist of 7 entries, not one video. Submit it with kind=playlist"):
+    with pytest.raises(MediaFailure, match=r"a playlist of 7 entries, not one video\. Submit it with kind=playlist"):
         await pool.download(task, ignore)
