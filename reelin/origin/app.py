@@ -19,12 +19,8 @@ from reelin.origin.media import Media
 from reelin.origin.shaping import FaultyApp, HungUp, generation_of
 
 #: Parameters of the pages, feeds and redirects themselves.
-PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "size", "name", "to", "key"}) | {
-    "items",
-    "repeat",
-    "odd",
-    "loop",
-}
+PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "size", "name", "to", "key"})
+FEED_PARAMETERS = frozenset({"items", "repeat", "odd", "loop"})
 _INDEX = {
     "/clip.mp4": "a real clip, served directly; /audio.m4a, /tiny.mp4, /thumbnail.jpg too",
     "/file/200000/example.mp4": "a playable file of any size; any name is another file",

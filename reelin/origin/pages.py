@@ -14,7 +14,7 @@ DEFAULT_ITEM_BYTES = 200_000
 _CLIP_SECONDS = 5
 _CHAPTERS = (("The meadow", 0, 2), ("The bunny", 2, _CLIP_SECONDS))
 #: Items of a feed that nobody can download. An item without any link is dropped by yt-dlp already.
-_ODD_LINKS = (
+ODD_LINKS = (
     "nonsense",
     "file:///etc/passwd",
     "javascript:alert(1)",
@@ -68,7 +68,7 @@ def feed(base_url: str, n_items: int, query: Mapping[str, str], inherited: Inher
         _item(base_url, f"{name}-{number}", f"{title} {number}", n_bytes, inherited) for number in range(1, n_items + 1)
     ]
     items *= int(query.get("repeat", 1))
-    items += [_link(f"Odd {link}", link) for link in _ODD_LINKS] if query.get("odd") else []
+    items += [_link(f"Odd {link}", link) for link in ODD_LINKS] if query.get("odd") else []
     items += [_link("This feed", own_url)] if query.get("loop") else []
     return _rss(base_url, title, items)
 
