@@ -6,6 +6,7 @@
     ├── Conflict           the state of the thing does not allow it (409)
     ├── Unavailable        a part that Reelin stands on does not answer; try again later (503)
     ├── MediaFailure       a download or an extraction failed, with its kind (FailureKind) and what the site said
+    ├── PlaylistFound      no failure: the URL of a download leads to a playlist, with its title and length
     └── StartupError       Reelin cannot start here; one line that says why and what to do
         └── SettingsError  a REELIN_ variable is wrong
 
@@ -69,6 +70,15 @@ class MediaFailure(ReelinError):
         self.message = message
         self.retry_after_seconds = retry_after_seconds
         self.detail = detail
+
+
+class PlaylistFound(ReelinError):
+    """What was to be downloaded is a playlist. `title` and `count` are None where they are not known at once."""
+
+    def __init__(self, title: str | None, count: int | None) -> None:
+        super().__init__(f"a playlist of {count} entries" if count else "a playlist")
+        self.title = title
+        self.count = count
 
 
 class StartupError(ReelinError):

@@ -23,6 +23,7 @@ from reelin.origin.content import CHUNK_BYTES, Padded
 from reelin.origin.delivery import parse_range
 from reelin.origin.faults import Faults, plan
 from reelin.origin.media import make_media
+from reelin.origin.pages import ODD_LINKS
 from reelin.origin.process import OriginProcess
 from reelin.origin.server import Origin
 from tests.origin.fixtures import media_folder
@@ -492,6 +493,35 @@ def test_yt_dlp_reads_a_page_completely(origin: Origin) -> None:
     assert information["upload_date"] == "20150101"
     assert information["thumbnails"][0]["url"] == f"{origin.url}/thumbnail.jpg"
     assert [chapter["title"] for chapter in information["chapters"]] == ["The meadow", "The bunny"]
+
+
+def test_a_feed_can_repeat_itself_lead_to_itself_and_hold_what_nobody_can_download(origin: Origin) -> None:
+    url = origin.url_for("/feed/2.rss", repeat=2, odd=1, loop=1)
+    items = ElementTree.fromstring(httpx.get(url).content).findall("./channel/item")
+    enclosed = [item.find("enclosure") for item in items]
+    addresses = [found.attrib["url"] for found in enclosed if found is not None]
+    assert len(addresses) == 4 and len(set(addresses)) == 2
+    links = [item.findtext("link") for item, found in zip(items, enclosed, strict=True) if found is None]
+    assert links == [*ODD_LINKS, url]
+
+
+def test_a_feed_of_feeds_leads_to_feeds_with_files_of_their_own(origin: Origin) -> None:
+    outer = ElementTree.fromstring(httpx.get(origin.url_for("/feeds/2.rss", items=3, size=50_000)).content)
+    inner = [httpx.get(str(link.text)).text for link in outer.findall("./channel/item/link")]
+    files = [set(re.findall(r'enclosure url="([^"]+)"', text)) for text in inner]
+    assert [len(each) for each in files] == [3, 3] and not files[0] & files[1]
+
+
+def test_numbers_in_a_feeds_address_must_be_numbers(origin: Origin) -> None:
+    for path, name in (("/feed/2.rss", "repeat"), ("/feeds/2.rss", "items"), ("/feed/2.xspf", "size")):
+        assert httpx.get(f"{origin.url}{path}?{name}=many").status_code == 400
+
+
+def test_yt_dlp_reads_xspf_as_a_playlist(origin: Origin) -> None:
+    with yt_dlp.YoutubeDL({"quiet": True, "extract_flat": True, "proxy": ""}) as client:
+        information = client.extract_info(origin.url_for("/feed/4.xspf"), download=False)
+    assert information["_type"] == "playlist"
+    assert [entry["title"] for entry in information["entries"]][:2] == ["Video item 1", "Video item 2"]
 
 
 def test_yt_dlp_reads_a_feed_as_a_playlist(origin: Origin) -> None:

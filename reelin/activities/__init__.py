@@ -2,6 +2,7 @@
 
 from reelin.activities.batch import BatchActivities
 from reelin.activities.bell import Bell
+from reelin.activities.expand import ExpandActivity
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
 from reelin.activities.probe import ProbeActivity
@@ -12,6 +13,7 @@ from reelin.activities.starter import Starter
 __all__ = [
     "BatchActivities",
     "Bell",
+    "ExpandActivity",
     "FetchActivity",
     "Handover",
     "ProbeActivity",

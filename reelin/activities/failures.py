@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.work import FailureReport, JobRequest
-from reelin.errors import MediaFailure, Unavailable
+from reelin.errors import MediaFailure, PlaylistFound, Unavailable
 
 log = structlog.get_logger(__name__)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -21,11 +21,12 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 def reporting_failures(job: JobRequest) -> Iterator[None]:
     """Turns whatever goes wrong inside into an ApplicationError that carries a FailureReport, never a traceback.
 
-    A database that does not answer passes through: Temporal retries that, as it does with a lost worker.
+    A database that does not answer passes through: Temporal retries that, as it does with a lost worker. So does a
+    playlist, which is no failure.
     """
     try:
         yield
-    except Unavailable:
+    except (Unavailable, PlaylistFound):
         raise
     except MediaFailure as error:
         log.info("attempt failed", job_id=job.job_id, site=job.site, kind=error.kind, message=error.message)

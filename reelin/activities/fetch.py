@@ -14,10 +14,11 @@ from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
-from reelin.contracts.jobs import Phase, State
+from reelin.contracts.jobs import Kind, Phase, State
 from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
 from reelin.engine.seam import DownloadTask, Engine, Report
+from reelin.errors import PlaylistFound
 from reelin.library import Library, Publication
 from reelin.library.unbroken import to_its_end
 from reelin.progress import ProgressBus
@@ -65,6 +66,8 @@ class FetchActivity:
                 downloaded = await self._downloaded(attempt, reporter)
                 # Not to be broken off: files that were moved and never recorded would belong to nobody.
                 result = await to_its_end(self._published(attempt.job, downloaded))
+            except PlaylistFound as found:
+                return FetchResult(state=State.RUNNING, title=found.title, playlist=True)
             except BaseException:
                 await self._note_video(attempt.job, reporter)
                 raise
@@ -93,7 +96,13 @@ class FetchActivity:
 
     async def _download(self, job: JobRequest, scratch: Path, reporter: Reporter) -> Downloaded:
         task = DownloadTask(
-            job_id=job.job_id, url=job.url, scratch_dir=str(scratch), preset=job.preset, options=job.options
+            job_id=job.job_id,
+            url=job.url,
+            scratch_dir=str(scratch),
+            preset=job.preset,
+            options=job.options,
+            entry=job.entry,
+            may_be_playlist=job.kind is Kind.AUTO,
         )
         return await self._engine.download(task, reporter)
 

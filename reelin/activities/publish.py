@@ -58,7 +58,7 @@ def read_plan(job: JobRequest, scratch: Path) -> Plan | None:
 def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: frozenset[str]) -> Plan:
     """Chooses free names. `own` are the paths of this job's earlier files: those it may replace."""
     template = job.options.filename or DEFAULT_FILENAME
-    stem = published_stem(downloaded.metadata, template, preset=job.preset, index=None)
+    stem = published_stem(downloaded.metadata, template, preset=job.preset, index=_index(job))
     chosen: list[Move] = []
 
     def taken(path: str) -> bool:
@@ -68,6 +68,12 @@ def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: fro
         chosen.append(Move(file=file, path=relative_path(job.options.folder, stem, file.suffix, taken)))
     obsolete = own - {move.path for move in chosen}
     return Plan(run=job.run, downloaded=downloaded, moves=tuple(chosen), obsolete=tuple(sorted(obsolete)))
+
+
+def _index(job: JobRequest) -> int | None:
+    """In the playlist where there is one, else in the list."""
+    index = (job.entry or {}).get("playlist_index")
+    return index if isinstance(index, int) else job.position
 
 
 def choose_again(plan: Plan, job: JobRequest, scratch: Path, media_dir: Path, own: frozenset[str]) -> Plan:

@@ -69,7 +69,7 @@ class JobRequest(Message):
 
 
 class Attempt(Message):
-    """Input of `fetch` and `probe`. `number` counts attempts within the run, from 1."""
+    """Input of `fetch`, `probe` and `expand`. `number` counts attempts within the run, from 1."""
 
     job: JobRequest
     number: int
@@ -83,6 +83,18 @@ class FetchResult(Message):
     title: str | None = None
     result: dict[str, Any] | None = None
     playlist: bool = False  #: The URL is a playlist: the job goes on as one, under the same id.
+
+
+class Expansion(Message):
+    """What `expand` returns: the items are in the database. `total` counts the entries that were looked at.
+
+    The state is `cancelled` where there is nothing more to do: the batch was cancelled, forgotten or started anew.
+    """
+
+    state: State = State.RUNNING
+    total: int = 0
+    truncated: bool = False
+    title: str | None = None
 
 
 class FailureReport(Message):

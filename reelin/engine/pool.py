@@ -13,10 +13,10 @@ from reelin.engine.childprocess import ChildDied, ChildProcess
 from reelin.engine.forkserver import ForkServerHandle, ForkServerLost
 from reelin.engine.guard.process import GuardProcess
 from reelin.engine.programs import find_ffmpeg
-from reelin.engine.seam import DownloadTask, ExtractTask, ReportSink
+from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, ReportSink
 from reelin.engine.stall import Patience
 from reelin.engine.wire import Finished, GuardAddress, Launch, Order
-from reelin.errors import MediaFailure, StartupError
+from reelin.errors import MediaFailure, PlaylistFound, StartupError
 
 #: A child beyond `idle_children` is kept so long: in a busy hour the next task is milliseconds away.
 _SURPLUS_SECONDS = 5.0
@@ -99,6 +99,8 @@ class EnginePool:
 
     async def download(self, task: DownloadTask, report: ReportSink) -> Downloaded:
         finished = await self._run(Order(download=task), report)
+        if finished.playlist is not None:
+            raise PlaylistFound(finished.playlist.title, finished.playlist.count)
         if finished.downloaded is None:
             raise MediaFailure(FailureKind.INTERNAL, "The engine gave no answer.")
         return finished.downloaded
@@ -108,6 +110,12 @@ class EnginePool:
         if finished.extracted is None:
             raise MediaFailure(FailureKind.INTERNAL, "The engine gave no answer.")
         return finished.extracted
+
+    async def expand(self, task: ExpandTask, report: ReportSink) -> Listing:
+        finished = await self._run(Order(expand=task), report)
+        if finished.listing is None:
+            raise MediaFailure(FailureKind.INTERNAL, "The engine gave no answer.")
+        return finished.listing
 
     async def _run(self, order: Order, report: ReportSink) -> Finished:
         """A task whose process was lost through no fault of its own runs once more."""
@@ -217,5 +225,5 @@ class EnginePool:
 
 
 def _job_id(order: Order) -> str:
-    task = order.download or order.extract
+    task = order.download or order.extract or order.expand
     return task.job_id if task else ""

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from reelin.contracts.media import Downloaded, Extracted
 from reelin.contracts.model import Message
-from reelin.engine.seam import DownloadTask, ExtractTask, Report
+from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, Report
 
 # The control socket, worker and fork server. It keeps message boundaries (SOCK_SEQPACKET).
 
@@ -80,10 +80,21 @@ class Alive(Message):
     for_seconds: float = 0
 
 
+class Playlist(Message):
+    """What a download came upon instead of a video."""
+
+    title: str | None = None
+    count: int | None = None
+
+
 class Finished(Message):
+    """The answer to an order: the one that is not None."""
+
     type: Literal["done"] = "done"
     downloaded: Downloaded | None = None
     extracted: Extracted | None = None
+    listing: Listing | None = None
+    playlist: Playlist | None = None
 
 
 class Failed(Message):
@@ -102,6 +113,7 @@ class Order(Message):
     type: Literal["order"] = "order"
     download: DownloadTask | None = None
     extract: ExtractTask | None = None
+    expand: ExpandTask | None = None
 
 
 Control = Launch | Spawn

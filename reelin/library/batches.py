@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
@@ -19,24 +19,21 @@ from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.database import Database
 from reelin.library.following import count
+from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, record, write
 from reelin.library.submissions import (
     NewJob,
-    Place,
     Submitted,
     first_run,
     known_jobs,
-    last_runs_of,
-    restart,
     row_of,
 )
-from reelin.library.tables import batches, files, items, jobs, videos
+from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 
 #: Items of one transaction: more would keep the event loop from others for too long.
 PAGE = 250
-MAX_ITEMS = 100_000
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _RECORDED = [column for column in batches.columns if column.name != "source"]
 
@@ -70,7 +67,7 @@ class BatchStore:
             await connection.execute(insert(jobs), row_of(job))
             row = {**_empty(job.id, job.run), "source": list(new.urls), "total": len(new.urls), "at_once": new.at_once}
             await connection.execute(insert(batches).values({**row, "request_hash": new.request_hash}))
-            await _store_page(connection, job, await _batch(connection, job.id), _items_of(new.job, new.urls[:PAGE]))
+            await make_items(connection, job, await _batch(connection, job.id), _items_of(new.job, new.urls[:PAGE]))
             return Submitted(await get(connection, job.id), fresh=True)
 
     # Expanding.
@@ -83,10 +80,22 @@ class BatchStore:
             if found is None:
                 values = {**_empty(job_id, run), "at_once": at_once, "preview": preview}
                 await connection.execute(insert(batches).values(values))
+                # What was submitted as `auto` has turned out to be a playlist.
+                await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST)
             elif found.run < run:
-                await connection.execute(delete(items).where(items.c.batch_id == job_id))
-                values = {**_empty(job_id, run), "at_once": found.at_once, "preview": preview}
-                await connection.execute(update(batches).where(batches.c.id == job_id).values(values))
+                await _empty_again(connection, found, run, preview=preview)
+            return await _batch(connection, job_id)
+
+    @unbroken
+    async def expand_anew(self, job_id: str, run: int) -> BatchRecord:
+        """Begins again with the first entry: the playlist was looked at a second time, and may be another now.
+
+        One that is expanded, or of another run, is left as it is.
+        """
+        async with self._database.writing() as connection:
+            batch = await _batch(connection, job_id)
+            if batch.run == run and not batch.expanded and batch.cursor:
+                await _empty_again(connection, batch, run, preview=batch.preview)
             return await _batch(connection, job_id)
 
     @unbroken
@@ -99,7 +108,7 @@ class BatchStore:
             batch = await _batch(connection, job_id)
             job = await get(connection, job_id)
             if batch.cursor == start and batch.run == run and job.state in _UNFINISHED:
-                await _store_page(connection, job, batch, page)
+                await make_items(connection, job, batch, page)
             return (await _batch(connection, job_id)).cursor
 
     async def expand_list(self, job_id: str, run: int) -> BatchRecord:
@@ -119,7 +128,9 @@ class BatchStore:
         cursor = batch.cursor
         while cursor < len(urls):
             page = await asyncio.to_thread(_items_of, shared, urls[cursor : cursor + PAGE])
-            cursor = await self.store_page(job_id, run, page, start=cursor)
+            start, cursor = cursor, await self.store_page(job_id, run, page, start=cursor)
+            if cursor == start:  # ended or started anew meanwhile: what is left of the list stays where it is
+                return await self._batch(job_id)
         return await self.expanded(job_id, run, total=len(urls))
 
     @unbroken
@@ -134,6 +145,11 @@ class BatchStore:
                 await connection.execute(update(batches).where(batches.c.id == job_id).values(values))
                 pause = {"pause_requested": True} if batch.preview else {}
                 await write(connection, jobs.c.id == job_id, **({"title": title} if title else {}), **pause)
+            return await _batch(connection, job_id)
+
+    @unbroken
+    async def _batch(self, job_id: str) -> BatchRecord:
+        async with self._database.reading() as connection:
             return await _batch(connection, job_id)
 
     @unbroken
@@ -205,6 +221,12 @@ def _empty(job_id: str, run: int) -> dict[str, Any]:
     }
 
 
+async def _empty_again(connection: AsyncConnection, batch: BatchRecord, run: int, *, preview: bool) -> None:
+    await connection.execute(delete(items).where(items.c.batch_id == batch.id))
+    values = {**_empty(batch.id, run), "at_once": batch.at_once, "preview": preview}
+    await connection.execute(update(batches).where(batches.c.id == batch.id).values(values))
+
+
 async def _refuse_another(connection: AsyncConnection, new: NewBatch) -> None:
     found = await _find(connection, new.job.id)
     if found is None or found.request_hash != new.request_hash:
@@ -221,93 +243,3 @@ async def _batch(connection: AsyncConnection, job_id: str) -> BatchRecord:
     if found is None:
         raise Conflict("The job is no batch.")
     return found
-
-
-async def _store_page(
-    connection: AsyncConnection, batch_job: JobRecord, batch: BatchRecord, page: Sequence[NewJob]
-) -> None:
-    ancestors = await _ancestors(connection, batch.id)
-    wanted = [new for new in page if new.id not in ancestors]  # a playlist that holds itself would never end
-    if batch_job.options.get("only_new"):
-        wanted = await _not_in_library(connection, wanted)
-    last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch.id))).scalar()
-    first = (last or 0) + 1
-    wanted = wanted[: (batch_job.options.get("max_items") or MAX_ITEMS) + 1 - first]
-    known = await known_jobs(connection, list({new.id for new in wanted}))
-    done = await _done(connection, known, wanted)
-    unknown: dict[str, JobRecord] = {}
-    rows = []
-    last_runs = await last_runs_of(connection, {new.id for new in wanted} - set(known))
-    for position, new in enumerate(wanted, start=first):
-        if new.id not in known:
-            place = Place(batch.id, position, batch_job.depth + 1)
-            unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
-        elif new.id not in done and known[new.id].state not in _UNFINISHED:
-            known[new.id] = await restart(connection, known[new.id], new, held=True)
-        rows.append(_item(batch.id, position, new, known[new.id], skipped=new.id in done))
-    if unknown:
-        await connection.execute(insert(jobs), [row_of(job) for job in unknown.values()])
-    if rows:
-        await connection.execute(insert(items), rows)
-    await connection.execute(update(batches).where(batches.c.id == batch.id).values(cursor=batch.cursor + len(page)))
-
-
-def _item(batch_id: str, position: int, new: NewJob, job: JobRecord, *, skipped: bool) -> dict[str, Any]:
-    return {
-        "batch_id": batch_id,
-        "position": position,
-        "job_id": new.id,
-        "site": new.site,
-        "priority": new.priority,
-        "state": job.state,
-        "size_bytes": job.size_bytes if skipped else None,
-        "released": skipped,
-        "settled": skipped,
-        "skipped": skipped,
-    }
-
-
-async def _ancestors(connection: AsyncConnection, batch_id: str) -> set[str]:
-    """The batch itself, and those in which it stands."""
-    found = {batch_id}
-    new = {batch_id}
-    while new:
-        query = select(items.c.batch_id).where(items.c.job_id.in_(new)).distinct()
-        new = set((await connection.execute(query)).scalars()) - found
-        found |= new
-    return found
-
-
-async def _done(connection: AsyncConnection, known: dict[str, JobRecord], page: Sequence[NewJob]) -> set[str]:
-    """The jobs whose files the library has."""
-    force = {new.id for new in page if new.force}
-    completed = [job.id for job in known.values() if job.state is State.COMPLETED and job.id not in force]
-    query = select(files.c.job_id).where(files.c.job_id.in_(completed)).distinct()
-    return set((await connection.execute(query)).scalars())
-
-
-async def _not_in_library(connection: AsyncConnection, page: Sequence[NewJob]) -> list[NewJob]:
-    """Without what the library has in whatever form."""
-    if not page:
-        return []
-    identities = {new.id: _site_identity(new) for new in page}
-    extractor_ids = [identity[1] for identity in identities.values() if identity is not None]
-    query = select(videos.c.url, videos.c.extractor, videos.c.extractor_id).where(
-        videos.c.owner == page[0].owner,
-        videos.c.state == "downloaded",
-        or_(
-            videos.c.url.in_([new.url for new in page]),
-            and_(videos.c.extractor_id.in_(extractor_ids), videos.c.extractor != "generic"),
-        ),
-    )
-    found = (await connection.execute(query)).all()
-    urls = {row.url for row in found}
-    known = {((row.extractor or "").lower(), row.extractor_id) for row in found}
-    return [new for new in page if new.url not in urls and identities[new.id] not in known]
-
-
-def _site_identity(new: NewJob) -> tuple[str, str] | None:
-    """What the site calls the video, where its playlist says so."""
-    entry = new.entry or {}
-    extractor, extractor_id = entry.get("ie_key"), entry.get("id")
-    return (str(extractor).lower(), str(extractor_id)) if extractor and extractor_id else None

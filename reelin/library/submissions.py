@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
 from reelin.contracts.options import Options
 from reelin.errors import Unavailable
@@ -38,6 +39,7 @@ class NewJob:
     force: bool = False
     title: str | None = None
     entry: dict[str, Any] | None = None  # what its playlist said of it
+    failure: Failure | None = None  # it cannot be downloaded: it is listed as failed, and never started
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ async def _wanted_by_itself(connection: AsyncConnection, job: JobRecord) -> JobR
     """So far only a batch had asked for it; from now on it stands in the list, and waits for no turn."""
     if job.standalone and not job.held:
         return job
-    await write(connection, jobs.c.id == job.id, standalone=True, held=False)
+    await write(connection, jobs.c.id == job.id, standalone=True, held=False, depth=0)
     return await get(connection, job.id)
 
 
@@ -171,7 +173,7 @@ def first_run(new: NewJob, run: int, place: Place | None = None) -> JobRecord:
             **_EMPTY_ROW,
             "id": new.id,
             "kind": new.kind,
-            "url": new.url,
+            "url": new.url or None,
             "site": new.site,
             "owner": new.owner,
             "submitted_at": moment,
@@ -182,11 +184,24 @@ def first_run(new: NewJob, run: int, place: Place | None = None) -> JobRecord:
             "parent_id": place and place.batch_id,
             "position": place and place.position,
             "depth": place.depth if place else 0,
-            "held": place is not None,
+            "held": place is not None and new.failure is None,
             "standalone": place is None,
             **_fresh_run(new.preset, new.options, new.priority, force=new.force),
+            **stillborn(new),
         }
     )
+
+
+def stillborn(new: NewJob) -> dict[str, Any]:
+    """What is different where the job fails before it begins."""
+    if new.failure is None:
+        return {}
+    return {
+        "state": State.FAILED,
+        "finished_at": now(),
+        "failure": new.failure.model_dump(mode="json"),
+        "failure_kind": new.failure.kind,
+    }
 
 
 def row_of(job: JobRecord) -> dict[str, Any]:
@@ -228,6 +243,8 @@ async def restart(
     else:
         values = _fresh_run(new.preset, new.options, new.priority, force=new.force)
     values |= {"submitted_at": moment, "run": job.run + 1, "held": held, "standalone": job.standalone or not held}
+    if new is not None and not held:
+        values["depth"] = 0  # someone asked for it by itself: it may be taken apart as far as any other
     await write(connection, jobs.c.id == job.id, **values)
     await follow(connection, job.id, State.QUEUED)
     return await get(connection, job.id)

@@ -154,7 +154,9 @@ class Window:
             return await _line_up_again(connection, await get(connection, batch_id), failure)
 
 
-async def _line_up_again(connection: AsyncConnection, batch: JobRecord, failure: str | None) -> int:
+async def _line_up_again(
+    connection: AsyncConnection, batch: JobRecord, failure: str | None, *, held: bool = False
+) -> int:
     states = [State.FAILED, State.PARTIAL, *([State.CANCELLED] if batch.state is State.CANCELLED else [])]
     query = select(items.c.job_id).where(items.c.batch_id == batch.id, items.c.state.in_(states)).distinct()
     if failure is not None:
@@ -163,7 +165,7 @@ async def _line_up_again(connection: AsyncConnection, batch: JobRecord, failure:
     for start in range(0, len(job_ids), _AT_A_TIME):
         await _again(connection, batch.id, job_ids[start : start + _AT_A_TIME])
     if batch.state not in _UNFINISHED:
-        await restart(connection, batch)
+        await restart(connection, batch, held=held)
         await connection.execute(update(batches).where(batches.c.id == batch.id).values(run=batch.run + 1))
     return len(job_ids)
 
@@ -171,8 +173,7 @@ async def _line_up_again(connection: AsyncConnection, batch: JobRecord, failure:
 async def _again(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> None:
     inner = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.kind == Kind.PLAYLIST, jobs.c.state.not_in(_UNFINISHED))
     for playlist in [record(row) for row in await connection.execute(inner)]:
-        await _line_up_again(connection, playlist, None)
-        await write(connection, jobs.c.id == playlist.id, held=True)
+        await _line_up_again(connection, playlist, None, held=not playlist.standalone)
     await restart_all(connection, job_ids)
     here = and_(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids))
     await connection.execute(update(items).where(here).values(settled=False, skipped=False, released=False))
@@ -255,7 +256,7 @@ async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_
     held = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.held)
     mine = {row.id: record(row) for row in await connection.execute(held)}
     await write(connection, jobs.c.id.in_(list(mine)), held=False)
-    return [mine[each.job_id] for each in chosen if each.job_id in mine]
+    return [mine[job_id] for job_id in dict.fromkeys(each.job_id for each in chosen) if job_id in mine]
 
 
 def _wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:

@@ -10,14 +10,16 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from reelin.origin.app import PAGE_PARAMETERS
+from reelin.origin.app import FEED_PARAMETERS, PAGE_PARAMETERS
 from reelin.origin.content import Content
 from reelin.origin.faults import COUNTED_FAULTS, FAULT_NAMES
 from reelin.origin.log import RequestRecord
 from reelin.origin.manifests import PREFIX
 from reelin.origin.media import Media, make_media
 
-_KNOWN_PARAMETERS = PAGE_PARAMETERS | FAULT_NAMES | {f"{PREFIX}{name}" for name in FAULT_NAMES | {"key"}}
+_KNOWN_PARAMETERS = (
+    PAGE_PARAMETERS | FEED_PARAMETERS | FAULT_NAMES | {f"{PREFIX}{name}" for name in FAULT_NAMES | {"key"}}
+)
 
 
 class AnyOrigin(ABC):

@@ -20,6 +20,7 @@ from reelin.origin.shaping import FaultyApp, HungUp, generation_of
 
 #: Parameters of the pages, feeds and redirects themselves.
 PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "size", "name", "to", "key"})
+FEED_PARAMETERS = frozenset({"items", "repeat", "odd", "loop"})
 _INDEX = {
     "/clip.mp4": "a real clip, served directly; /audio.m4a, /tiny.mp4, /thumbnail.jpg too",
     "/file/200000/example.mp4": "a playable file of any size; any name is another file",
@@ -27,7 +28,9 @@ _INDEX = {
     "/hls/aes/master.m3u8": "HLS, encrypted with AES-128",
     "/hls/av/master.m3u8": "HLS with separate sound and subtitles",
     "/dash/manifest.mpd": "DASH with separate sound",
-    "/feed/10.rss": "a playlist of any length; ?size=, ?name=, ?title=",
+    "/feed/10.rss": "a playlist of any length; ?size=, ?name=, ?title=, ?repeat=, ?odd=1, ?loop=1",
+    "/feed/10.xspf": "the same as XSPF",
+    "/feeds/3.rss": "a playlist of playlists; ?items=",
     "/page/example": "a page with a video and chapters; ?title=, ?uploader=, ?media=",
     "/plain": "a page without a video",
     "/text.txt": "not a video",
@@ -45,6 +48,8 @@ def create_app(media: Media) -> tuple[ASGIApp, RequestLog]:
         Route("/", site.index),
         Route("/file/{n_bytes:int}/{name}", site.padded_file),
         Route("/feed/{n_items:int}.rss", site.feed),
+        Route("/feed/{n_items:int}.xspf", site.xspf),
+        Route("/feeds/{n_feeds:int}.rss", site.feed_of_feeds),
         Route("/page/{name}", site.page),
         Route("/plain", site.plain),
         Route("/text.txt", site.text),
@@ -111,10 +116,23 @@ class _Site:
         return Delivery(content, generation)
 
     async def feed(self, request: Request) -> Response:
-        n_bytes = request.query_params.get("size", "0")
-        if not n_bytes.isdigit():
-            return PlainTextResponse("size is not a whole number\n", 400)
-        text = pages.feed(_base_url(request), request.path_params["n_items"], request.query_params, _inherited(request))
+        base_url, query, n_items = _base_url(request), request.query_params, request.path_params["n_items"]
+        if (refusal := _refuse_no_number(request)) is not None:
+            return refusal
+        text = pages.feed(base_url, n_items, query, _inherited(request), own_url=str(request.url))
+        return Response(text, media_type="application/rss+xml")
+
+    async def xspf(self, request: Request) -> Response:
+        base_url, query, n_items = _base_url(request), request.query_params, request.path_params["n_items"]
+        if (refusal := _refuse_no_number(request)) is not None:
+            return refusal
+        text = pages.xspf(base_url, n_items, query, _inherited(request))
+        return Response(text, media_type="application/xspf+xml")
+
+    async def feed_of_feeds(self, request: Request) -> Response:
+        if (refusal := _refuse_no_number(request)) is not None:
+            return refusal
+        text = pages.feed_of_feeds(_base_url(request), request.path_params["n_feeds"], request.query_params)
         return Response(text, media_type="application/rss+xml")
 
     async def page(self, request: Request) -> Response:
@@ -144,6 +162,13 @@ class _Site:
 
     async def redirect(self, request: Request) -> Response:
         return RedirectResponse(request.query_params.get("to", "/clip.mp4"), 302)
+
+
+def _refuse_no_number(request: Request) -> Response | None:
+    for name in ("size", "items", "repeat"):
+        if not request.query_params.get(name, "0").isdigit():
+            return PlainTextResponse(f"{name} is not a whole number\n", 400)
+    return None
 
 
 def _inherited(request: Request) -> Inherited:

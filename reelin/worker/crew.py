@@ -12,7 +12,16 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
-from reelin.activities import BatchActivities, Bell, FetchActivity, Handover, ProbeActivity, RecordActivities, Scratch
+from reelin.activities import (
+    BatchActivities,
+    Bell,
+    ExpandActivity,
+    FetchActivity,
+    Handover,
+    ProbeActivity,
+    RecordActivities,
+    Scratch,
+)
 from reelin.activities.batch import SiteLimit
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
@@ -59,6 +68,9 @@ class Crew:
             bell=self._bell,
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch)
+        expand = ExpandActivity(
+            engine=engine, library=library, bus=bus, scratch=scratch, allowed=self._settings.egress_allow
+        )
         record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)
         batch = BatchActivities(
             client=client,
@@ -106,7 +118,7 @@ class Crew:
                 client,
                 build_id=BUILD_ID,
                 task_queue=METADATA_QUEUE,
-                activities=[probe.probe],
+                activities=[probe.probe, expand.expand],
                 interceptors=[handover],
                 max_concurrent_activities=METADATA_AT_ONCE,
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,

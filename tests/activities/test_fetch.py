@@ -21,7 +21,7 @@ from reelin.contracts.jobs import Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted, Metadata, Role, ScratchFile
 from reelin.contracts.progress import BusEvent, JobTouched, ProgressEvent
 from reelin.contracts.work import Attempt, FailureReport, FetchResult, JobRequest
-from reelin.engine.seam import DownloadTask, ExtractTask, Report, ReportSink
+from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, Report, ReportSink
 from reelin.errors import MediaFailure
 from reelin.library import Library, Publication
 from reelin.progress import MemoryBus
@@ -52,6 +52,9 @@ class ScriptedEngine:
         return Downloaded(metadata=metadata, files=(file,))
 
     async def extract(self, task: ExtractTask, report: ReportSink) -> Extracted:
+        raise NotImplementedError
+
+    async def expand(self, task: ExpandTask, report: ReportSink) -> Listing:
         raise NotImplementedError
 
 

@@ -61,6 +61,18 @@ def test_files_get_names_from_the_title_and_stand_in_the_media_folder(scratch: P
     assert not (scratch / "media.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    ("entry", "position", "name"),
+    [({"playlist_index": 7}, 3, "7 A film"), (None, 3, "3 A film"), ({}, 3, "3 A film"), (None, None, "A film")],
+)
+def test_the_index_in_a_name_is_the_playlists_own_else_the_place_in_the_list(
+    scratch: Path, media: Path, entry: dict[str, object] | None, position: int | None, name: str
+) -> None:
+    job = a_job(filename="{index} {title}").model_copy(update={"entry": entry, "position": position})
+    plan = publish.make_plan(job, downloaded(scratch), media, NOTHING)
+    assert plan.moves[0].path == f"{name}.mp4"
+
+
 @pytest.mark.parametrize("moves_done", [0, 1, 2])
 def test_a_move_that_was_interrupted_is_finished_by_the_next_run(scratch: Path, media: Path, moves_done: int) -> None:
     plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)

@@ -23,24 +23,24 @@ MAX_ENTRIES = 100_000
 
 #: Marks that turn the direction of text round: a title that holds them can disguise what follows it.
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_PLAYLIST_TYPES = frozenset({"playlist", "multi_video"})
+PLAYLIST_TYPES = frozenset({"playlist", "multi_video", "compat_list"})
 
 Info = Mapping[str, Any]
 
 
 def describe(info: Info, url: str) -> Metadata:
     """The metadata of a video or a playlist; `url` is the address that the client gave."""
-    identifier = _line(info.get("id"), MAX_NAME_LENGTH)
+    identifier = one_line(info.get("id"), MAX_NAME_LENGTH)
     file_name = _file_name(url)
     return Metadata(
         url=url,
-        title=_first_line(info, ("title", "fulltitle", "alt_title")) or file_name or identifier or "untitled",
-        extractor=_first_line(info, ("extractor_key", "extractor", "ie_key")) or "Generic",
+        title=first_line(info, ("title", "fulltitle", "alt_title")) or file_name or identifier or "untitled",
+        extractor=first_line(info, ("extractor_key", "extractor", "ie_key")) or "Generic",
         extractor_id=identifier or file_name or "unknown",
-        uploader=_first_line(info, ("uploader", "channel", "creator", "artist", "uploader_id", "channel_id")),
-        duration_seconds=_amount(info.get("duration")),
+        uploader=first_line(info, ("uploader", "channel", "creator", "artist", "uploader_id", "channel_id")),
+        duration_seconds=amount(info.get("duration")),
         uploaded_on=_uploaded_on(info),
-        thumbnail_url=_thumbnail(info),
+        thumbnail_url=thumbnail(info),
         description=_paragraphs(info.get("description"), MAX_DESCRIPTION_LENGTH),
     )
 
@@ -56,7 +56,7 @@ def extracted(info: Info, url: str) -> Extracted:
         subtitles=_languages(info.get("subtitles")),
         chapters=sum(1 for _ in _dicts(info.get("chapters"), MAX_ENTRIES)),
         is_live=info.get("is_live") is True or info.get("live_status") == "is_live",
-        entries=_entries(info) if info.get("_type") in _PLAYLIST_TYPES else None,
+        entries=_entries(info) if info.get("_type") in PLAYLIST_TYPES else None,
     )
 
 
@@ -71,25 +71,25 @@ def _entries(info: Info) -> int:
 
 def _format(raw: Info) -> Format:
     exact, estimate = _whole(raw.get("filesize")), _whole(raw.get("filesize_approx"))
-    kilobits = _amount(raw.get("tbr"))
+    kilobits = amount(raw.get("tbr"))
     return Format(
-        format_id=_line(raw.get("format_id"), MAX_NAME_LENGTH) or "unknown",
-        ext=_line(raw.get("ext"), 20),
+        format_id=one_line(raw.get("format_id"), MAX_NAME_LENGTH) or "unknown",
+        ext=one_line(raw.get("ext"), 20),
         width=_whole(raw.get("width")),
         height=_whole(raw.get("height")),
-        frames_per_second=_amount(raw.get("fps")),
+        frames_per_second=amount(raw.get("fps")),
         video_codec=_codec(raw.get("vcodec")),
         audio_codec=_codec(raw.get("acodec")),
         size_bytes=estimate if exact is None else exact,
         size_is_estimate=exact is None and estimate is not None,
         bits_per_second=None if kilobits is None else kilobits * 1000,
-        protocol=_line(raw.get("protocol"), 50),
-        note=_line(raw.get("format_note"), MAX_NAME_LENGTH),
+        protocol=one_line(raw.get("protocol"), 50),
+        note=one_line(raw.get("format_note"), MAX_NAME_LENGTH),
     )
 
 
 def _codec(value: object) -> str | None:
-    codec = _line(value, 50)
+    codec = one_line(value, 50)
     return None if codec == "none" else codec
 
 
@@ -97,7 +97,7 @@ def _languages(value: object) -> tuple[str, ...]:
     if not isinstance(value, Mapping):
         return ()
     # yt-dlp lists the chat of a live stream among the subtitles.
-    names = (_line(name, 50) for name, tracks in value.items() if tracks and name != "live_chat")
+    names = (one_line(name, 50) for name, tracks in value.items() if tracks and name != "live_chat")
     return tuple(sorted({name for name in names if name}))[:MAX_LANGUAGES]
 
 
@@ -129,14 +129,14 @@ def _moment(value: object) -> date | None:
         return None
 
 
-def _thumbnail(info: Info) -> str | None:
+def thumbnail(info: Info) -> str | None:
     thumbnails = _dicts(info.get("thumbnails"), MAX_FORMATS)
     # The list is sorted with the best last.
     candidates = (info.get("thumbnail"), *(each.get("url") for each in reversed(list(thumbnails))))
-    return next((url for url in map(_web_address, candidates) if url), None)
+    return next((url for url in map(web_address, candidates) if url), None)
 
 
-def _web_address(value: object) -> str | None:
+def web_address(value: object) -> str | None:
     address = value.strip() if isinstance(value, str) else ""
     fits = len(address) <= MAX_URL_LENGTH and not re.search(r"[\s\x00-\x20\x7f\ud800-\udfff]", address)
     return address if fits and re.match(r"https?://[^/]", address) else None
@@ -149,15 +149,15 @@ def _file_name(url: str) -> str | None:
     except ValueError:
         return None
     last = unquote(parts.path.rstrip("/").rpartition("/")[2], errors="replace")
-    return _line(re.sub(r"\.\w{1,5}$", "", last) or last or parts.hostname, MAX_NAME_LENGTH)
+    return one_line(re.sub(r"\.\w{1,5}$", "", last) or last or parts.hostname, MAX_NAME_LENGTH)
 
 
-def _first_line(info: Info, keys: tuple[str, ...]) -> str | None:
-    lines = (_line(info.get(key), MAX_TITLE_LENGTH) for key in keys)
+def first_line(info: Info, keys: tuple[str, ...]) -> str | None:
+    lines = (one_line(info.get(key), MAX_TITLE_LENGTH) for key in keys)
     return next((line for line in lines if line), None)
 
 
-def _line(value: object, limit: int) -> str | None:
+def one_line(value: object, limit: int) -> str | None:
     """One line of text: no control characters, no marks of direction, no runs of white space."""
     text = _paragraphs(value, limit)
     return " ".join(text.split()) if text else None
@@ -181,14 +181,14 @@ def _clean(character: str) -> str:
     return " " if character.isspace() else ""
 
 
-def _amount(value: object) -> float | None:
+def amount(value: object) -> float | None:
     """A finite number from 0 on."""
     number = _number(value)
     return number if number is not None and number >= 0 else None
 
 
 def _whole(value: object) -> int | None:
-    number = _amount(value)
+    number = amount(value)
     return None if number is None else int(number)
 
 

@@ -16,6 +16,7 @@ from yt_dlp.extractor import gen_extractor_classes
 from yt_dlp.extractor.common import UnsupportedURLIE
 from yt_dlp.networking import Request
 
+from reelin.engine.child.description import PLAYLIST_TYPES
 from reelin.engine.child.direct import DirectFD
 from reelin.engine.child.egress import Egress, without_proxy_headers
 from reelin.engine.child.fetched import Fetched
@@ -27,7 +28,7 @@ _CRASH_SAFE: dict[type, type] = {HttpFD: DirectFD, HlsFD: NativeHlsFD, DashSegme
 Info = dict[str, Any]
 
 
-class PlaylistFound(Exception):
+class IsPlaylist(Exception):
     """The URL is a playlist: `listing` is what the extractor said, its entries untouched."""
 
     def __init__(self, listing: Info) -> None:
@@ -65,8 +66,8 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
 
     def process_ie_result(self, ie_result: Info, download: bool = True, extra_info: Info | None = None) -> Any:
         """Every result of an extractor passes here, the inner ones too: stop before a playlist is walked through."""
-        if ie_result.get("_type", "video") in ("playlist", "multi_video", "compat_list"):
-            raise PlaylistFound(ie_result)
+        if ie_result.get("_type") in PLAYLIST_TYPES:
+            raise IsPlaylist(ie_result)
         return super().process_ie_result(ie_result, download, extra_info)
 
     def process_info(self, info_dict: Info) -> None:

@@ -14,6 +14,8 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -46,13 +48,7 @@ class Scratch:
 
     def hold(self) -> None:
         """Waits for a predecessor that is just being killed; two that write one file would ruin it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while not _locked(self._lock):
-            if time.monotonic() > deadline:
-                raise MediaFailure(FailureKind.INTERNAL, "Another process is working on this job.")
-            time.sleep(_LOCK_POLL_SECONDS)
+        self._lock = _hold(self.folder)
 
     def release(self) -> None:
         if self._lock is not None:
@@ -95,6 +91,28 @@ class Scratch:
         record = {"task": self._identity, "downloaded": downloaded.model_dump(mode="json")}
         write_record(self.folder / _DONE, record)
         shutil.rmtree(self.folder / _FETCHED, ignore_errors=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The folder, made if it is missing, is worked in by nobody else while the block runs."""
+    lock = _hold(folder)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _hold(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while not _locked(lock):
+        if time.monotonic() > deadline:
+            os.close(lock)
+            raise MediaFailure(FailureKind.INTERNAL, "Another process is working on this job.")
+        time.sleep(_LOCK_POLL_SECONDS)
+    return lock
 
 
 def _identity(task: DownloadTask) -> str:

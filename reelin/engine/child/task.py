@@ -13,8 +13,9 @@ from reelin.contracts.media import Downloaded, Extracted, ScratchFile
 from reelin.engine.child.channel import Outlet
 from reelin.engine.child.check import check, refuse_unsafe
 from reelin.engine.child.description import describe, extracted
-from reelin.engine.child.downloader import Downloader, Info, PlaylistFound
+from reelin.engine.child.downloader import Downloader, Info, IsPlaylist
 from reelin.engine.child.egress import Egress
+from reelin.engine.child.entries import count_of, result_of, title_of
 from reelin.engine.child.failures import translate
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.parameters import parameters
@@ -23,7 +24,7 @@ from reelin.engine.child.scratch import Scratch
 from reelin.engine.child.tools import Tools
 from reelin.engine.child.watch import Watch
 from reelin.engine.seam import DownloadTask, ExtractTask
-from reelin.errors import MediaFailure
+from reelin.errors import MediaFailure, PlaylistFound
 
 #: Entries of a playlist that are counted one by one, where the extractor does not say how many there are.
 _MAX_COUNTED = 100_000
@@ -75,10 +76,24 @@ class DownloadRun:
             egress=self._egress,
         )
         with self._watch, downloader:
-            info = downloader.extract_info(self._task.url, download=True)
+            info = self._start(downloader)
         if not info:
             raise MediaFailure(FailureKind.UNSUPPORTED_URL, "There is no video at this URL.")
         return dict(info)
+
+    def _start(self, downloader: Downloader) -> Info | None:
+        if self._task.entry is None:
+            info: Info | None = downloader.extract_info(self._task.url, download=True)
+        else:
+            info = downloader.process_ie_result(result_of(self._task.entry, self._task.url, self._tools.extractors))
+        return info
+
+    def _no_video(self, listing: Info) -> Exception:
+        found = PlaylistFound(title_of(listing), count_of(listing))
+        if self._task.may_be_playlist:
+            return found
+        text = f"This URL is {found}, not one video. Submit it with kind=playlist."
+        return MediaFailure(FailureKind.UNSUPPORTED_URL, text)
 
     def _parameters(self) -> dict[str, Any]:
         chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies_dir=self._tools.cookies_dir)
@@ -107,8 +122,8 @@ class DownloadRun:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except PlaylistFound as found:
-            raise _is_playlist(found.listing) from None
+        except IsPlaylist as found:
+            raise self._no_video(found.listing) from None
         except MediaFailure:
             raise
         except Exception as error:
@@ -142,7 +157,7 @@ def _look(task: ExtractTask, tools: Tools, log: Log, egress: Egress) -> Info:
     ) as downloader:
         try:
             info = downloader.extract_info(task.url, download=False)
-        except PlaylistFound as found:
+        except IsPlaylist as found:
             return _with_entries(found.listing)
     if not info:
         raise MediaFailure(FailureKind.UNSUPPORTED_URL, "There is no video at this URL.")
@@ -153,13 +168,6 @@ def _with_entries(listing: Info) -> Info:
     """Extractors list a playlist's entries page by page, as they are asked for."""
     entries = listing.get("entries") or []
     return {**listing, "entries": list(itertools.islice(entries, _MAX_COUNTED))}
-
-
-def _is_playlist(listing: Info) -> MediaFailure:
-    entries = listing.get("entries")
-    count = listing.get("playlist_count") or (len(entries) if isinstance(entries, list) else None)
-    size = f"a playlist of {count} entries" if count else "a playlist"
-    return MediaFailure(FailureKind.UNSUPPORTED_URL, f"This URL is {size}, not one video.")
 
 
 class Log:

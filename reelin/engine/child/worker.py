@@ -8,10 +8,11 @@ import traceback
 
 from reelin.contracts.failures import FailureKind
 from reelin.engine.child.channel import Channel
+from reelin.engine.child.listing import run_expand
 from reelin.engine.child.task import run_download, run_extract
 from reelin.engine.child.tools import Tools
-from reelin.engine.wire import Failed, Finished, Order
-from reelin.errors import MediaFailure
+from reelin.engine.wire import Failed, Finished, Order, Playlist
+from reelin.errors import MediaFailure, PlaylistFound
 
 
 def run_child(connection: socket.socket, tools: Tools) -> None:
@@ -28,7 +29,11 @@ def _answer(order: Order, channel: Channel, tools: Tools) -> Finished | Failed:
             return Finished(downloaded=run_download(order.download, channel, tools))
         if order.extract is not None:
             return Finished(extracted=run_extract(order.extract, channel, tools))
+        if order.expand is not None:
+            return Finished(listing=run_expand(order.expand, channel, tools))
         raise ValueError("the order is empty")
+    except PlaylistFound as found:
+        return Finished(playlist=Playlist(title=found.title, count=found.count))
     except MediaFailure as failure:
         return _failed(failure)
     except BaseException as error:  # noqa: BLE001  (the last door of the process: what passes it is lost)

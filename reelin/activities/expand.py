@@ -1,0 +1,137 @@
+"""Make items of what a batch consists of: of a submitted list, or of a playlist that is looked at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from temporalio import activity
+
+from reelin.activities.failures import reporting_failures
+from reelin.activities.listed import Items
+from reelin.activities.reporter import Reporter
+from reelin.activities.scratch import Scratch
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import Kind, State
+from reelin.contracts.urls import IPNetwork
+from reelin.contracts.work import EXPAND, Attempt, Expansion, JobRequest
+from reelin.engine.seam import Engine, ExpandTask, Listing
+from reelin.errors import MediaFailure
+from reelin.library import PAGE, BatchRecord, Library, NewJob
+from reelin.progress import ProgressBus
+
+#: A playlist in a playlist in a batch is not taken apart.
+MAX_DEPTH = 2
+
+
+class ExpandActivity:
+    """`allowed` are the ranges of REELIN_EGRESS_ALLOW."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        library: Library,
+        bus: ProgressBus,
+        scratch: Scratch,
+        allowed: tuple[IPNetwork, ...] = (),
+    ) -> None:
+        self._engine = engine
+        self._library = library
+        self._bus = bus
+        self._scratch = scratch
+        self._allowed = allowed
+
+    @activity.defn(name=EXPAND)
+    async def expand(self, attempt: Attempt) -> Expansion:
+        job = attempt.job
+        if not await self._begin(attempt):
+            return Expansion(state=State.CANCELLED)
+        reporter = Reporter(attempt, self._bus)
+        reporter.touched()
+        async with reporter.pulsing():
+            with reporting_failures(job):
+                batch = await (self._list(job) if job.kind is Kind.BULK else self._playlist(job, reporter))
+        reporter.touched()
+        row = await self._library.jobs.find(job.job_id)
+        if row is None or not batch.expanded:
+            return Expansion(state=State.CANCELLED)
+        return Expansion(total=batch.total or 0, truncated=batch.truncated, title=row.title)
+
+    async def _begin(self, attempt: Attempt) -> bool:
+        """Whether there is something to do. A cancel is the batch workflow's to carry out, item by item."""
+        job = await self._library.jobs.begin(attempt.job.job_id, attempt.job.run, attempt.number)
+        return job is not None and job.run == attempt.job.run and not job.state.final and not job.cancel_requested
+
+    async def _list(self, job: JobRequest) -> BatchRecord:
+        return await self._library.batches.expand_list(job.job_id, job.run)
+
+    async def _playlist(self, job: JobRequest, reporter: Reporter) -> BatchRecord:
+        _refuse_too_deep(job)
+        batch = await self._library.batches.open(job.job_id, job.run)
+        if not batch.expanded:
+            listing = await self._look(job, reporter)
+            if listing.fresh:
+                batch = await self._library.batches.expand_anew(job.job_id, job.run)
+            if not await self._store(job, listing, batch.cursor):
+                return batch
+            batch = await self._library.batches.expanded(
+                job.job_id, job.run, total=listing.total, truncated=listing.truncated, title=listing.title
+            )
+        await asyncio.to_thread(self._scratch.drop, job.job_id)
+        return batch
+
+    async def _look(self, job: JobRequest, reporter: Reporter) -> Listing:
+        task = ExpandTask(
+            job_id=job.job_id,
+            run=job.run,
+            url=job.url,
+            scratch_dir=str(self._scratch.folder(job.job_id)),
+            options=job.options,
+        )
+        return await self._engine.expand(task, reporter)
+
+    async def _store(self, job: JobRequest, listing: Listing, cursor: int) -> bool:
+        """Page by page, each in a transaction of its own: whoever goes on after a crash begins at the cursor.
+
+        False if the batch was ended or started anew meanwhile.
+        """
+        items = Items(job, self._allowed, single=listing.single)
+        with _opened(self._scratch.folder(job.job_id) / Path(listing.path).name) as file:
+            await asyncio.to_thread(_skip, file, cursor)
+            while page := await asyncio.to_thread(_page, file, items):
+                start, cursor = cursor, cursor + len(page)
+                if await self._library.batches.store_page(job.job_id, job.run, page, start=start) != cursor:
+                    return False
+        return True
+
+
+def _refuse_too_deep(job: JobRequest) -> None:
+    if job.depth >= MAX_DEPTH:
+        raise MediaFailure(
+            FailureKind.UNSUPPORTED_URL,
+            "This URL is a playlist inside a playlist of a batch; Reelin takes playlists apart two deep. "
+            "Submit it by itself with kind=playlist.",
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Never through a link: the folder belongs to a process that handles hostile data."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+def _skip(file: BinaryIO, lines: int) -> None:
+    for _ in islice(file, lines):
+        pass
+
+
+def _page(file: BinaryIO, items: Items) -> list[NewJob]:
+    return [items.job_of(line) for line in islice(file, PAGE)]
