@@ -40,7 +40,10 @@ _SETTINGS = (
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "os-release", "pki"),
     *("protocols", "resolv.conf", "services", "ssl", "timezone"),
 )
-_MACHINE = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
+_MACHINE = (
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/sys/kernel/random/boot_id"),
+    "/sys/devices/system/cpu",
+)
 _CHANCE = ("/dev/random", "/dev/urandom", "/dev/zero")
 _NOWHERE = "/dev/null"
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
@@ -62,7 +65,7 @@ class Sandbox:
             raise FileNotFoundError(f"the scratch folder {scratch_root} is gone")
         self._root_inode = _inode(os.fstat(root.descriptor))
         landlock.restrict([*self._readable, root], tcp_port=self._tcp_port)
-        if self._tcp_port is not None and sockets.known():
+        if self._tcp_port is not None and sockets.available():
             sockets.plain_tcp_only()
 
     @property

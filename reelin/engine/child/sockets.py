@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, MSG_FASTOPEN, SOCK_STREAM
 
-_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, _PR_SET_NO_NEW_PRIVS = 22, 2, 38
+_PR_GET_SECCOMP, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, _PR_SET_NO_NEW_PRIVS = 21, 22, 2, 38
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _LOAD, _AND, _IF_EQUAL, _IF_ANY_BIT, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x45, 0x35, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _KIND = 0xF  #: Of a socket's type; the bits above it are flags.
 _X32 = 0x40000000  #: On x86-64, the same calls under other numbers.
 _IO_URING_SETUP = 425  #: Sends and connects without a call that a filter sees.
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction))]
 
 
-def known() -> bool:
-    """Whether this machine's calls are. On others, Landlock alone has to do."""
-    return platform.machine() in _CALLS
+def available() -> bool:
+    """Whether the kernel has seccomp, and this machine's calls are known. Else Landlock alone has to do."""
+    return platform.machine() in _CALLS and _libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
 
 
 def plain_tcp_only() -> None:
@@ -58,9 +60,8 @@ def plain_tcp_only() -> None:
     code = _filter(_CALLS[platform.machine()])
     instructions = (_Instruction * len(code))(*code)
     program = _Program(len(code), instructions)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
