@@ -103,11 +103,11 @@ class ForkServerHandle:
     async def _warm(self, launch: Launch) -> None:
         self._control.setblocking(False)
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._read)
-        self._control.send(launch.model_dump_json().encode())
         try:
+            self._control.send(launch.model_dump_json().encode())
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready
-        except (TimeoutError, ForkServerLost) as error:
+        except (TimeoutError, ForkServerLost, BrokenPipeError, ConnectionResetError) as error:
             reason = self._last_words()
             await self.close()
             raise StartupError(f"The download engine does not start: {reason}") from error

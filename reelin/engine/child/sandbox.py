@@ -107,9 +107,11 @@ def _rules(access: Access, *paths: str) -> Iterator[Rule]:
 
 def _python() -> Iterator[str]:
     """Python, and each package by its own folder: an entry of sys.path may be a home folder or hold the database."""
-    yield from {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    yield from (entry for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS)
-    yield from {origin for name in sys.modules if "." not in name and (origin := _origin(name))}
+    whole = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    whole |= {entry for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS}
+    yield from whole
+    origins = {origin for name in sys.modules if "." not in name and (origin := _origin(name))}
+    yield from (origin for origin in origins if not origin.startswith(tuple(f"{folder}/" for folder in whole)))
 
 
 def _origin(name: str) -> str | None:
