@@ -16,6 +16,11 @@ _DONE_WITH = frozenset({State.COMPLETED, State.CANCELLED})
 _STRANGER_SECONDS = 24 * 3600
 
 
+def plan_of(folder: Path) -> Path:
+    """Where the plan to publish that job's files stands: beside its folder, out of its child's reach."""
+    return folder.with_name(f"{folder.name}.publish.json")
+
+
 class Scratch:
     """`root` stands on the media folder's file system, so that publishing is a rename."""
 
@@ -29,6 +34,7 @@ class Scratch:
         return folder
 
     def drop(self, job_id: str) -> None:
+        plan_of(self._root / job_id).unlink(missing_ok=True)
         shutil.rmtree(self._root / job_id, ignore_errors=True)
         self._note(job_id).unlink(missing_ok=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import socket
@@ -30,8 +29,6 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_YT_DLP = (2026, 7, 4)  #: Older ones have known advisories.
 LOW_DISK_BYTES = 2_000_000_000
 _PROGRAM_SECONDS = 20
-_LANDLOCK_CREATE_RULESET = 444  #: The same number on every architecture.
-_LANDLOCK_ASK_VERSION = 1
 
 
 class Verdict(StrEnum):
@@ -146,11 +143,17 @@ def _runs(check: str, path: Path, argument: str, remedy: str) -> Finding:
 
 
 def landlock() -> Finding:
-    """With it a download can write to its scratch folder only."""
-    abi = ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_ASK_VERSION)
-    if abi < 1:
-        return note("Landlock", "this kernel lacks it")
-    return note("Landlock", f"version {abi}; this Reelin does not use it yet")
+    """Tried out, since a container may forbid what its kernel has."""
+    from reelin.engine import landlock as kernel
+
+    version = kernel.abi()
+    if version < kernel.OLDEST_ABI or not kernel.in_force():
+        found = f"the kernel has version {version}" if version else "this kernel or container lacks it"
+        return note("sandbox", f"off: {found}", "Linux 5.19 or newer with Landlock keeps a download in its folder.")
+    parts = ["files"]
+    parts += ["TCP"] if version >= kernel.TCP_ABI else []
+    parts += ["signals"] if version >= kernel.SCOPE_ABI else []
+    return good("sandbox", f"in force for each download: {', '.join(parts)} (Landlock {version})")
 
 
 # settings and folders

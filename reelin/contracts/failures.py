@@ -29,7 +29,7 @@ class FailureKind(StrEnum):
     GEO_BLOCKED = "geo_blocked"  #: 451, or not available in this country.
     DRM = "drm"  #: Encrypted against copying.
     FORMAT_UNAVAILABLE = "format_unavailable"  #: The asked-for format does not exist.
-    TOO_LARGE = "too_large"  #: Over `max_bytes`.
+    TOO_LARGE = "too_large"  #: Over `max_bytes`, or over what any one file may have.
     UNSUPPORTED_URL = "unsupported_url"  #: There is no video that Reelin can find.
     INVALID_URL = "invalid_url"  #: Not a URL that can be fetched.
     BLOCKED_ADDRESS = "blocked_address"  #: The host is in a private or reserved range.

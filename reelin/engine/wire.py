@@ -24,13 +24,24 @@ class GuardAddress(Message):
         return f"http://{name}:{self.token}@{self.address}"
 
 
+class Limits(Message):
+    """Of each child and of each program that it starts, by itself."""
+
+    memory_bytes: int = 4 * 1024**3
+    file_bytes: int = 1024**4
+
+
 class Launch(Message):
-    """The first message to a fork server: what all of its children need to know."""
+    """The first message to a fork server: what all of its children need to know.
+
+    With a `scratch_root`, children are sandboxed where the kernel can: all scratch folders are below it.
+    """
 
     type: Literal["launch"] = "launch"
     ffmpeg: str
-    cookies_dir: str
     guard: GuardAddress | None = None
+    scratch_root: str | None = None
+    limits: Limits = Limits()
 
 
 class Ready(Message):
@@ -97,11 +108,19 @@ class Failed(Message):
 
 
 class Order(Message):
-    """A task for a child: the one that is not None."""
+    """A task for a child: the one that is not None. `cookies` is the text of the jar that it asks for."""
 
     type: Literal["order"] = "order"
     download: DownloadTask | None = None
     extract: ExtractTask | None = None
+    cookies: str | None = Field(None, repr=False)
+
+    @property
+    def task(self) -> DownloadTask | ExtractTask:
+        task = self.download or self.extract
+        if task is None:
+            raise ValueError("the order is empty")
+        return task
 
 
 Control = Launch | Spawn

@@ -46,6 +46,7 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
         stall_seconds=settings.stall_seconds,
         cookies_dir=settings.cookies_dir,
         guard=GuardProcess(settings.egress_allow),
+        scratch_root=settings.scratch_dir,
     )
     await pool.start()
     try:

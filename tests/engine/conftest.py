@@ -15,7 +15,12 @@ from tests.engine.running import STALL_SECONDS
 @pytest_asyncio.fixture(scope="session")
 async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EnginePool]:
     cookies: Path = tmp_path_factory.mktemp("cookies")
-    engine = EnginePool(cookies_dir=cookies, max_children=12, stall_seconds=STALL_SECONDS)
+    engine = EnginePool(
+        cookies_dir=cookies,
+        max_children=12,
+        stall_seconds=STALL_SECONDS,
+        scratch_root=tmp_path_factory.getbasetemp(),
+    )
     await engine.start()
     yield engine
     await engine.close()

@@ -58,7 +58,11 @@ async def guard() -> GuardProcess:
 async def guarded(guard: GuardProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EnginePool]:
     hostile = {"NO_PROXY": "*", "no_proxy": "*", "HTTPS_PROXY": "http://127.0.0.2:9", "ftp_proxy": "http://127.0.0.2:9"}
     pool = EnginePool(
-        cookies_dir=tmp_path_factory.mktemp("cookies"), stall_seconds=STALL_SECONDS, guard=guard, environment=hostile
+        cookies_dir=tmp_path_factory.mktemp("cookies"),
+        stall_seconds=STALL_SECONDS,
+        guard=guard,
+        environment=hostile,
+        scratch_root=tmp_path_factory.getbasetemp(),
     )
     await pool.start()
     yield pool

@@ -38,6 +38,7 @@ CLEAR: Phrases = (
             r"not enough (disk )?space",
         ),
     ),
+    (FailureKind.TOO_LARGE, _any(r"\bfile too large\b", r"\bEFBIG\b")),
     (FailureKind.UNSAFE_FILE, _any(r"is unusual and will be skipped for safety", r"unsafe file ?extension")),
     (
         FailureKind.FORMAT_UNAVAILABLE,

@@ -81,7 +81,7 @@ class DownloadRun:
         return dict(info)
 
     def _parameters(self) -> dict[str, Any]:
-        chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies_dir=self._tools.cookies_dir)
+        chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies=self._tools.cookies)
         return {
             **chosen,
             "paths": self._scratch.paths,
@@ -131,7 +131,7 @@ def run_extract(task: ExtractTask, outlet: Outlet, tools: Tools) -> Extracted:
 def _look(task: ExtractTask, tools: Tools, log: Log, egress: Egress) -> Info:
     folder = Path(task.scratch_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = parameters(task, ffmpeg=tools.ffmpeg, cookies_dir=tools.cookies_dir)
+    chosen = parameters(task, ffmpeg=tools.ffmpeg, cookies=tools.cookies)
     with Downloader(
         {**chosen, "logger": log, **egress.parameters()},
         extractors=tools.extractors,

@@ -35,9 +35,7 @@ _PAGE = b"""<!DOCTYPE html><html><head><title>Silence</title><script type="appli
 def warm_up(launch: Launch) -> Tools:
     settle_process(launch.ffmpeg)
     _share_certificates()
-    tools = Tools(
-        ffmpeg=launch.ffmpeg, cookies_dir=launch.cookies_dir, extractors=default_extractors(), guard=launch.guard
-    )
+    tools = Tools(ffmpeg=launch.ffmpeg, extractors=default_extractors(), guard=launch.guard)
     FFmpegFD.available()
     _download_silence(tools)
     return tools
