@@ -80,7 +80,7 @@ def started(listening: None) -> Iterator[list[Command]]:
 @pytest.fixture
 def run(origin: Origin, tmp_path: Path) -> Callable[..., Path]:
     ffmpeg = str(find_ffmpeg())
-    tools = Tools(ffmpeg=ffmpeg, cookies_dir=str(tmp_path), extractors=default_extractors())
+    tools = Tools(ffmpeg=ffmpeg, extractors=default_extractors())
 
     def run(path: str, **options: Any) -> Path:
         scratch = tmp_path / "scratch"
