@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     )
     site_max_at_once: int = Field(4, ge=1, le=100, description="Downloads at once from one site")
     api_token: str | None = Field(None, min_length=8, description="Bearer token that every API call must carry")
+    min_free_bytes: int | None = Field(
+        None, ge=0, description="Left free on the disk; default 1 GB, on small disks a twentieth of them"
+    )
     stall_seconds: float = Field(30, ge=1, description="A download without a byte for so long is ended and retried")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     log_format: Literal["console", "json"] = Field("console", description="console or json")

@@ -17,6 +17,7 @@ from reelin.engine.child.downloader import Downloader, Info, PlaylistFound
 from reelin.engine.child.egress import Egress
 from reelin.engine.child.failures import translate
 from reelin.engine.child.fetched import Fetched
+from reelin.engine.child.footprint import copies
 from reelin.engine.child.parameters import parameters
 from reelin.engine.child.progress import Reporter
 from reelin.engine.child.scratch import Scratch
@@ -49,7 +50,6 @@ class DownloadRun:
         self._extracted = False
 
     def run(self) -> Downloaded:
-        self._reporter.extracting()
         with self._translating():
             self._scratch.hold()
             try:
@@ -58,6 +58,7 @@ class DownloadRun:
                 self._scratch.release()
 
     def _download(self) -> Downloaded:
+        self._reporter.extracting()
         self._scratch.clear_leftovers()
         info = self._fetch()
         self._reporter.publishing()
@@ -66,11 +67,12 @@ class DownloadRun:
         return downloaded
 
     def _fetch(self) -> Info:
+        chosen = self._parameters()
         downloader = Downloader(
-            self._parameters(),
+            chosen,
             extractors=self._tools.extractors,
             fetched=self._scratch.fetched,
-            on_video=self._on_video,
+            on_video=lambda info: self._on_video(info, chosen["postprocessors"]),
             on_wait=self._reporter.alive,
             egress=self._egress,
         )
@@ -93,11 +95,11 @@ class DownloadRun:
             **self._overrides,
         }
 
-    def _on_video(self, info: Info) -> None:
+    def _on_video(self, info: Info, postprocessors: list[dict[str, Any]]) -> None:
         # A file that was given directly has no other address that a new extraction could find.
         self._extracted = not info.get("direct")
         refuse_unsafe(str(info.get("ext")).lower())
-        self._reporter.video(info, describe(info, self._task.url).title)
+        self._reporter.video(info, describe(info, self._task.url).title, copies(info, postprocessors))
         self._watch.expect(info.get("duration"))
 
     def _check(self, info: Info) -> tuple[ScratchFile, ...]:
