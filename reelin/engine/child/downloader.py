@@ -52,6 +52,8 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         egress: Egress,
     ) -> None:
         self.fetched = fetched
+        #: Of the longest stream whose playlist or manifest tells.
+        self.fragments_seconds: float | None = None
         self.on_wait = on_wait
         self._egress = egress
         self._extractors = extractors

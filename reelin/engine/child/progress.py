@@ -68,6 +68,7 @@ class Reporter:
         name = status.get("postprocessor")
         if status.get("status") == "started" and name not in _UNSEEN and self._phase is not Phase.EXTRACTING:
             self._enter(Phase.MERGING if name == _MERGER else Phase.PROCESSING, percent=None)
+            self.alive()  # Each step has its own time, also where it is the second of its phase.
 
     def publishing(self) -> None:
         self._enter(Phase.PUBLISHING, percent=None)

@@ -18,6 +18,7 @@ from reelin.engine.child.egress import Egress
 from reelin.engine.child.failures import translate
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.footprint import copies
+from reelin.engine.child.length import Promise, promises
 from reelin.engine.child.parameters import parameters
 from reelin.engine.child.progress import Reporter
 from reelin.engine.child.scratch import Scratch
@@ -60,13 +61,16 @@ class DownloadRun:
     def _download(self) -> Downloaded:
         self._reporter.extracting()
         self._scratch.clear_leftovers()
-        info = self._fetch()
+        info, fragments_seconds = self._fetch()
         self._reporter.publishing()
-        downloaded = Downloaded(metadata=describe(info, self._task.url), files=self._check(info))
+        metadata = describe(info, self._task.url)
+        promised = promises(info, self._task.options, metadata.duration_seconds, fragments_seconds)
+        downloaded = Downloaded(metadata=metadata, files=self._check(info, promised))
         self._scratch.finish(downloaded)
         return downloaded
 
-    def _fetch(self) -> Info:
+    def _fetch(self) -> tuple[Info, float | None]:
+        """What yt-dlp says of the finished download, and what the fragments of its playlists add up to in seconds."""
         chosen = self._parameters()
         downloader = Downloader(
             chosen,
@@ -80,7 +84,7 @@ class DownloadRun:
             info = downloader.extract_info(self._task.url, download=True)
         if not info:
             raise MediaFailure(FailureKind.UNSUPPORTED_URL, "There is no video at this URL.")
-        return dict(info)
+        return dict(info), downloader.fragments_seconds
 
     def _parameters(self) -> dict[str, Any]:
         chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies_dir=self._tools.cookies_dir)
@@ -102,8 +106,15 @@ class DownloadRun:
         self._reporter.video(info, describe(info, self._task.url).title, copies(info, postprocessors))
         self._watch.expect(info.get("duration"))
 
-    def _check(self, info: Info) -> tuple[ScratchFile, ...]:
-        return check(info, self._scratch.folder, self._tools.ffmpeg, self._reporter.at)
+    def _check(self, info: Info, promised: tuple[Promise, ...]) -> tuple[ScratchFile, ...]:
+        return check(
+            info,
+            self._scratch.folder,
+            self._tools.ffmpeg,
+            on_hashed=self._reporter.at,
+            on_wait=self._reporter.alive,
+            promised=promised,
+        )
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
