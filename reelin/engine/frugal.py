@@ -110,11 +110,11 @@ def _used(folder: Path) -> int:
 
 
 def _too_low(room: Room) -> str:
-    return f"Only {amount(room.free)} are free on the disk, and {amount(room.low_water)} of it are not for downloads."
+    return f"Only {amount(room.free)} are free on the disk, and downloads leave {amount(room.low_water)} free."
 
 
 def _too_large(missing: int, usable: int) -> str:
     return (
-        f"The download needs {amount(missing)} more on the disk, and {amount(usable)} are free beside what stays free "
-        "and what other downloads have claimed."
+        f"The download needs {amount(missing)} more on the disk, and there are {amount(usable)} beside what is kept "
+        "free and what other downloads have claimed."
     )

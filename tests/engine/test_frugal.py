@@ -95,7 +95,7 @@ async def test_a_download_of_unknown_length_stops_at_the_low_water_mark(
     task = task_for(origin.url_for("/file/19000000/unknown", no_length=1, rate=4 * MB), frugal.folder / "job")
     running = Watched(pool, task, engine=frugal.engines[0])
     failure = await refused(running)
-    assert "12.0 MB of it are not for downloads" in failure.message
+    assert "downloads leave 12.0 MB free" in failure.message
     assert running.reports[-1].progress.total_bytes is None
     assert 12 * MB - 8 * MB < frugal.disk.room().free < 12 * MB
 
