@@ -60,6 +60,11 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         self._on_video = on_video
         super().__init__(params)
 
+    def promised(self, seconds: float | None) -> None:
+        """By the fragments of one stream."""
+        if seconds:
+            self.fragments_seconds = max(self.fragments_seconds or 0.0, seconds)
+
     def add_default_info_extractors(self) -> None:
         """Finding and adding all of them takes 60 ms; they are classes, and the same ones every time."""
         self._ies.update(self._extractors)

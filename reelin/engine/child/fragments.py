@@ -104,9 +104,6 @@ class CrashSafeFragments(QuietFD):
             record["extra_state"] = ctx["extra_state"]
         write_record(self._record(ctx), record)
 
-    def _promise(self, seconds: float) -> None:
-        self.ydl.fragments_seconds = max(self.ydl.fragments_seconds or 0.0, seconds)
-
     # The fragments
 
     def _append_fragment(self, ctx: Context, frag_content: bytes) -> None:
@@ -157,7 +154,7 @@ class NativeHlsFD(CrashSafeFragments, HlsFD):  # type: ignore[misc]
                 playlist = answer.read().decode("utf-8", "ignore")
                 info_dict = {**info_dict, "url": answer.url, "hls_media_playlist_data": playlist}
         if info_dict.get("ext") != "vtt":
-            self._promise(playlist_seconds(info_dict["hls_media_playlist_data"]))
+            self.ydl.promised(playlist_seconds(info_dict["hls_media_playlist_data"]))
         return super().real_download(filename, info_dict)
 
 
@@ -167,7 +164,7 @@ class DashFD(CrashSafeFragments, DashSegmentsFD):  # type: ignore[misc]
     def real_download(self, filename: str, info_dict: dict[str, Any]) -> Any:
         fragments = info_dict.get("fragments")
         if isinstance(fragments, list) and info_dict.get("ext") != "vtt":
-            self._promise(sum(float(fragment.get("duration") or 0) for fragment in fragments))
+            self.ydl.promised(sum(float(fragment.get("duration") or 0) for fragment in fragments))
         return super().real_download(filename, info_dict)
 
 
