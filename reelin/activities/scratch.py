@@ -61,7 +61,10 @@ class Scratch:
         return self._root / f"{job_id}.fresh"
 
     def _folders(self) -> list[Path]:
-        return [entry for entry in self._root.iterdir() if entry.is_dir()] if self._root.is_dir() else []
+        """Of jobs: what begins with a dot is the workers' own."""
+        if not self._root.is_dir():
+            return []
+        return [entry for entry in self._root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def _done_with(job: JobRecord | None, folder: Path) -> bool:

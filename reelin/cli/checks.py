@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_YT_DLP = (2026, 7, 4)  #: Older ones have known advisories.
-LOW_DISK_BYTES = 2_000_000_000
 _PROGRAM_SECONDS = 20
 
 
@@ -64,7 +63,10 @@ def examine() -> Iterator[Finding]:
     yield finding
     if settings is not None:
         yield from (folder("data folder", settings.data_dir), folder("media folder", settings.media_dir))
-        yield from (one_file_system(settings.scratch_dir, settings.media_dir), free_disk(settings.media_dir))
+        yield from (
+            one_file_system(settings.scratch_dir, settings.media_dir),
+            free_disk(settings.media_dir, settings.min_free_bytes),
+        )
         yield from service(settings)
 
 
@@ -187,11 +189,14 @@ def one_file_system(scratch: Path, media: Path) -> Finding:
     return good("scratch folder", "on the media folder's file system")
 
 
-def free_disk(media: Path) -> Finding:
-    free = shutil.disk_usage(_existing(media)).free
-    if free < LOW_DISK_BYTES:
-        return note("disk", f"{size(free)} free", "Downloads wait when the disk is full; free some space.")
-    return good("disk", f"{size(free)} free")
+def free_disk(media: Path, min_free_bytes: int | None) -> Finding:
+    from reelin.engine.disk import Disk
+
+    room = Disk(media, min_free_bytes).room()
+    text = f"{size(room.free)} free; downloads leave {size(room.low_water)} of it"
+    if room.low:
+        return note("disk", text, "Downloads wait: free some space, or set a smaller REELIN_MIN_FREE_BYTES.")
+    return good("disk", text)
 
 
 def _existing(path: Path) -> Path:

@@ -19,7 +19,7 @@ from reelin.origin.media import Media
 from reelin.origin.shaping import FaultyApp, HungUp, generation_of
 
 #: Parameters of the pages, feeds and redirects themselves.
-PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "size", "name", "to", "key"})
+PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "duration", "size", "name", "to", "key"})
 _INDEX = {
     "/clip.mp4": "a real clip, served directly; /audio.m4a, /tiny.mp4, /thumbnail.jpg too",
     "/file/200000/example.mp4": "a playable file of any size; any name is another file",
@@ -28,7 +28,7 @@ _INDEX = {
     "/hls/av/master.m3u8": "HLS with separate sound and subtitles",
     "/dash/manifest.mpd": "DASH with separate sound",
     "/feed/10.rss": "a playlist of any length; ?size=, ?name=, ?title=",
-    "/page/example": "a page with a video and chapters; ?title=, ?uploader=, ?media=",
+    "/page/example": "a page with a video and chapters; ?title=, ?uploader=, ?media=, ?duration=",
     "/plain": "a page without a video",
     "/text.txt": "not a video",
     "/login": "401",

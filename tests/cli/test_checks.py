@@ -31,6 +31,13 @@ def test_a_folder_that_cannot_be_written_is_bad() -> None:
     assert finding.remedy
 
 
+def test_a_disk_on_which_downloads_would_wait_is_worth_a_note(tmp_path: Path) -> None:
+    assert checks.free_disk(tmp_path, 0).verdict is Verdict.GOOD
+    finding = checks.free_disk(tmp_path, 10**18)
+    assert finding.verdict is Verdict.NOTE
+    assert "REELIN_MIN_FREE_BYTES" in finding.remedy
+
+
 def test_an_old_yt_dlp_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "version", lambda _name: "2025.12.31")
     assert checks.yt_dlp().verdict is Verdict.BAD

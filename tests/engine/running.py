@@ -17,7 +17,7 @@ from reelin.contracts.jobs import Phase
 from reelin.contracts.media import Downloaded
 from reelin.contracts.options import Options
 from reelin.engine.pool import EnginePool
-from reelin.engine.seam import DownloadTask, Report
+from reelin.engine.seam import DownloadTask, Engine, Report
 from reelin.errors import MediaFailure
 
 STALL_SECONDS = 3.0
@@ -32,12 +32,12 @@ def task_for(url: str, folder: Path, preset: str = "best", **options: Any) -> Do
 class Watched:
     """A download that is under way, and what it has reported."""
 
-    def __init__(self, pool: EnginePool, task: DownloadTask) -> None:
+    def __init__(self, pool: EnginePool, task: DownloadTask, engine: Engine | None = None) -> None:
         self.reports: list[Report] = []
         self._pool = pool
         self._job_id = task.job_id
         self._waiting: list[tuple[Moment, asyncio.Future[Report]]] = []
-        self.outcome = asyncio.create_task(pool.download(task, self._note))
+        self.outcome = asyncio.create_task((engine or pool).download(task, self._note))
 
     @property
     def phases(self) -> list[Phase]:

@@ -9,7 +9,7 @@ import pytest
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.media import Role
 from reelin.engine.child.blocks import next_block
-from reelin.engine.child.boxes import is_whole_mp4
+from reelin.engine.child.boxes import Boxes, look_at_boxes
 from reelin.engine.child.check import check, refuse_unsafe
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.partial import Partial
@@ -85,12 +85,16 @@ def test_an_mp4_is_whole_only_to_the_last_byte(origin: Origin, tmp_path: Path) -
     for path in ("/clip.mp4", "/audio.m4a", "/file/100000/boxes.mp4"):
         whole = origin.reference(path)
         file.write_bytes(whole)
-        assert is_whole_mp4(file)
+        assert look_at_boxes(file).whole
         file.write_bytes(whole[:-1])
-        assert not is_whole_mp4(file)
+        assert not look_at_boxes(file).whole
     for other in (b"", b"<html>not a video</html>" * 99, b"\0\0\0\x01ftyp", bytes(1000)):
         file.write_bytes(other)
-        assert not is_whole_mp4(file)
+        assert look_at_boxes(file) == Boxes()
+
+
+def _ignore(_: float) -> None:
+    pass
 
 
 def _found(path: Path) -> dict[str, object]:
@@ -101,17 +105,17 @@ def test_what_cannot_be_opened_is_no_finished_download(tmp_path: Path) -> None:
     path = tmp_path / "media.mp4"
     path.write_bytes(b"<html>Sorry</html>" * 100)
     with pytest.raises(MediaFailure) as failure:
-        check(_found(path), tmp_path, str(find_ffmpeg()), lambda _: None)
+        check(_found(path), tmp_path, str(find_ffmpeg()), on_hashed=_ignore, on_wait=_ignore)
     assert failure.value.kind == FailureKind.PROCESSING
     with pytest.raises(MediaFailure, match="without a file"):
-        check({}, tmp_path, str(find_ffmpeg()), lambda _: None)
+        check({}, tmp_path, str(find_ffmpeg()), on_hashed=_ignore, on_wait=_ignore)
 
 
 def test_a_checked_file_is_described(origin: Origin, tmp_path: Path) -> None:
     path = tmp_path / "media.mp4"
     path.write_bytes(origin.reference("/clip.mp4"))
     percents: list[float] = []
-    (file,) = check(_found(path), tmp_path, str(find_ffmpeg()), percents.append)
+    (file,) = check(_found(path), tmp_path, str(find_ffmpeg()), on_hashed=percents.append, on_wait=_ignore)
     assert (file.name, file.suffix, file.size_bytes) == ("media.mp4", ".mp4", path.stat().st_size)
     assert file.sha256 == origin.sha256("/clip.mp4")
     assert percents[-1] == 100

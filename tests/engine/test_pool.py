@@ -156,6 +156,18 @@ async def test_a_download_larger_than_allowed_is_refused(
     assert not list(tmp_path.glob("media*"))
 
 
+async def test_the_size_limit_counts_all_streams_of_a_merge(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
+    video, audio = (
+        sum(len(origin.reference(f"/{name}")) for name in origin.media.files if name.startswith(f"dash/{stream}-"))
+        for stream in (0, 2)
+    )
+    task = task_for(origin.url_for("/dash/manifest.mpd"), tmp_path / "over", max_bytes=video + audio // 2)
+    with pytest.raises(MediaFailure) as failure:
+        await pool.download(task, ignore)
+    assert failure.value.kind == FailureKind.TOO_LARGE
+    await pool.download(task_for(task.url, tmp_path / "just", max_bytes=video + audio), ignore)
+
+
 async def test_a_finished_task_is_not_fetched_again(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
     task = task_for(origin.url_for("/file/200000/once.mp4"), tmp_path)
     first = await pool.download(task, ignore)

@@ -100,6 +100,20 @@ def test_a_passing_error_of_the_site_is_waited_out(service: Service, origin: Ori
     assert job.failure is None
 
 
+def test_a_file_shorter_than_announced_is_fetched_once_more_and_never_published(
+    service: Service, origin: Origin
+) -> None:
+    job = service.wait(service.submit(origin.url_for("/page/short", duration="20", seg_key="short")).id)
+    assert job.state is State.FAILED
+    assert job.failure is not None
+    assert job.failure.kind is FailureKind.RESUME_CONFLICT
+    assert "5.3 s long, but 20.0 s were announced" in job.failure.message
+    assert job.attempt == 2
+    whole = [record for record in origin.log if "key=short" in record.query and record.path == "/clip.mp4"]
+    assert len([record for record in whole if record.bytes_sent == len(origin.reference("/clip.mp4"))]) >= 2
+    assert job.result is None
+
+
 def test_two_submissions_of_one_url_are_one_job(service: Service, origin: Origin) -> None:
     url = origin.url_for("/file/200000/twice", rate=200_000)
     first = service.api.post("/api/jobs", json={"url": url})

@@ -22,6 +22,7 @@ class QuietFD(FileDownloader):  # type: ignore[misc]
     def download(self, filename: str, info_dict: dict[str, Any], subtitle: bool = False) -> Any:
         target = Path(filename)
         if self.ydl.fetched.restore(target, stream_identity(info_dict)):
+            self.ydl.promised(self.ydl.fetched.seconds(target.name))
             self.hook_finished(target, info_dict)
             return True, False
         target.unlink(missing_ok=True)
@@ -36,7 +37,8 @@ class QuietFD(FileDownloader):  # type: ignore[misc]
 
     def keep(self, part: Path, target: Path, info_dict: dict[str, Any]) -> None:
         """Before it is renamed: at every moment in between, a restart finds the whole stream."""
-        self.ydl.fetched.keep(part, target.name, stream_identity(info_dict))
+        seconds = self.ydl.fragments_seconds
+        self.ydl.fetched.keep(part, target.name, stream_identity(info_dict), seconds=seconds)
 
     def hook_finished(self, target: Path, info_dict: dict[str, Any]) -> None:
         size = target.stat().st_size

@@ -52,11 +52,18 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         egress: Egress,
     ) -> None:
         self.fetched = fetched
+        #: Of the longest stream whose playlist or manifest tells.
+        self.fragments_seconds: float | None = None
         self.on_wait = on_wait
         self._egress = egress
         self._extractors = extractors
         self._on_video = on_video
         super().__init__(params)
+
+    def promised(self, seconds: float | None) -> None:
+        """By the fragments of one stream."""
+        if seconds:
+            self.fragments_seconds = max(self.fragments_seconds or 0.0, seconds)
 
     def add_default_info_extractors(self) -> None:
         """Finding and adding all of them takes 60 ms; they are classes, and the same ones every time."""

@@ -17,8 +17,11 @@ class Fetched:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, whole: Path, name: str, identity: str) -> None:
-        """File system without hard links: not kept, and fetched again should ffmpeg's work be interrupted."""
+    def keep(self, whole: Path, name: str, identity: str, *, seconds: float | None = None) -> None:
+        """`seconds` is how long its playlist says that it is.
+
+        File system without hard links: not kept, and fetched again should ffmpeg's work be interrupted.
+        """
         kept = self._folder / name
         try:
             self._folder.mkdir(exist_ok=True)
@@ -26,7 +29,7 @@ class Fetched:
             kept.hardlink_to(whole)
         except OSError:
             return
-        write_record(self._record(name), {"identity": identity, "bytes": whole.stat().st_size})
+        write_record(self._record(name), {"identity": identity, "bytes": whole.stat().st_size, "seconds": seconds})
 
     def restore(self, target: Path, identity: str) -> bool:
         """Put the stream where yt-dlp expects it. False if it was never whole, or is another one."""
@@ -40,6 +43,10 @@ class Fetched:
         except OSError:
             return False
         return True
+
+    def seconds(self, name: str) -> float | None:
+        """As it was kept with."""
+        return (read_record(self._record(name)) or {}).get("seconds")
 
     def _record(self, name: str) -> Path:
         return self._folder / f"{name}.json"

@@ -8,7 +8,9 @@ it is replaced after each append, and on the next start the part is cut to that 
 from __future__ import annotations
 
 import os
+import re
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from reelin.engine.child.records import read_record, write_record
 from reelin.errors import MediaFailure
 
 Context = dict[str, Any]
+
+_FRAGMENT_SECONDS = re.compile(r"^#EXTINF:\s*(\d{1,6}(?:\.\d{1,9})?)", re.MULTILINE)
+_ADVERTISEMENTS = ("#ANVATO-SEGMENT-INFO", "#UPLYNK-SEGMENT")
 
 
 class CrashSafeFragments(QuietFD):
@@ -142,9 +147,32 @@ class CrashSafeFragments(QuietFD):
 class NativeHlsFD(CrashSafeFragments, HlsFD):  # type: ignore[misc]
     """In place of yt-dlp's HlsFD."""
 
+    def real_download(self, filename: str, info_dict: dict[str, Any]) -> Any:
+        """The playlist is read here, to add up what it promises, and handed on."""
+        if not info_dict.get("hls_media_playlist_data"):
+            with closing(self.ydl.urlopen(self._prepare_url(info_dict, info_dict["url"]))) as answer:
+                playlist = answer.read().decode("utf-8", "ignore")
+                info_dict = {**info_dict, "url": answer.url, "hls_media_playlist_data": playlist}
+        if info_dict.get("ext") != "vtt":
+            self.ydl.promised(playlist_seconds(info_dict["hls_media_playlist_data"]))
+        return super().real_download(filename, info_dict)
+
 
 class DashFD(CrashSafeFragments, DashSegmentsFD):  # type: ignore[misc]
     """In place of yt-dlp's DashSegmentsFD."""
+
+    def real_download(self, filename: str, info_dict: dict[str, Any]) -> Any:
+        fragments = info_dict.get("fragments")
+        if isinstance(fragments, list) and info_dict.get("ext") != "vtt":
+            self.ydl.promised(sum(float(fragment.get("duration") or 0) for fragment in fragments))
+        return super().real_download(filename, info_dict)
+
+
+def playlist_seconds(playlist: str) -> float:
+    """What an HLS playlist's fragments add up to; 0 where advertisements, which yt-dlp leaves out, are among them."""
+    if any(mark in playlist for mark in _ADVERTISEMENTS):
+        return 0.0
+    return sum(float(seconds) for seconds in _FRAGMENT_SECONDS.findall(playlist))
 
 
 def _is_ahead(fragment: Path, appended: int) -> bool:
