@@ -51,7 +51,7 @@ class DirectFD(QuietFD):
 
     def real_download(self, filename: str, info_dict: dict[str, Any]) -> bool:
         target = Path(filename)
-        partial = Partial(Path(self.temp_name(filename)))
+        partial = Partial(Path(self.temp_name(filename)), stream_identity(info_dict))
 
         def on_bytes(have: int, total: int | None) -> None:
             status = {"status": "downloading", "filename": filename, "downloaded_bytes": have, "total_bytes": total}

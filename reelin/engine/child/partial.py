@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 
-from reelin.engine.child.records import read_record, write_record
+from reelin.engine.child.records import SYNC_SECONDS, is_count, read_record, this_boot, write_record
 from reelin.engine.child.validator import Version
 
 
 class Partial:
     """`have` is how many bytes are on disk. `version` is None until a server has answered.
 
-    The part is emptied before its record is replaced: bytes never stand beside another version's record.
+    `identity` says which stream it is: another one's bytes under the same name are not its own.
+
+    The part is emptied before its record goes: bytes never stand beside another version's record.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, identity: str = "") -> None:
         self.path = path
+        self._identity = identity
         self.have = 0
         self.version: Version | None = None
         self._record = path.with_name(f"{path.name}.json")
+        self._synced = 0
+        self._synced_at = time.monotonic()
 
     def recall(self) -> None:
         """What an earlier process left. Bytes without a record could be anything's."""
-        record = read_record(self._record)
-        version = None if record is None else Version.from_record(record)
-        have = self.path.stat().st_size if self.path.is_file() else 0
+        record = read_record(self._record) or {}
+        version = _version(record) if record.get("identity") == self._identity else None
+        have = self._trusted(record)
         if version is None or version.encoded or (version.total is not None and have > version.total):
             self.start_afresh()
-        else:
+        elif self.path.is_file():
+            os.truncate(self.path, have)
             self.version, self.have = version, have
+
+    def _trusted(self, record: dict[str, Any]) -> int:
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if record.get("boot") == this_boot() and not _has_hole(self.path, size):
+            return size
+        synced = record.get("synced")
+        return min(size, synced) if is_count(synced) else 0
 
     def start_afresh(self) -> None:
         self.path.write_bytes(b"")
-        self.have = 0
+        self._record.unlink(missing_ok=True)
+        self.have = self._synced = 0
         self.version = None
 
     def adopt(self, version: Version) -> None:
         self.version = version
-        write_record(self._record, version.as_record())
+        self._write_record()
+
+    def _write_record(self, *, synced: bool = False) -> None:
+        version = self.version.as_record() if self.version else None
+        vouched = {"identity": self._identity, "synced": self._synced, "boot": this_boot()}
+        write_record(self._record, {"version": version, **vouched}, synced=synced)
 
     @property
     def total(self) -> int | None:
@@ -59,7 +80,29 @@ class Partial:
         while view:
             view = view[os.write(descriptor, view) :]
         self.have += len(data)
+        if time.monotonic() - self._synced_at >= SYNC_SECONDS:
+            self._sync(descriptor)
+
+    def _sync(self, descriptor: int) -> None:
+        """The bytes first, then the record that vouches for them."""
+        os.fdatasync(descriptor)
+        self._synced = self.have
+        self._write_record(synced=True)
+        self._synced_at = time.monotonic()
 
     def become(self, target: Path) -> None:
         self.path.replace(target)
         self._record.unlink(missing_ok=True)
+
+
+def _version(record: dict[str, Any]) -> Version | None:
+    version = record.get("version")
+    return Version.from_record(version) if isinstance(version, dict) else None
+
+
+def _has_hole(path: Path, size: int) -> bool:
+    """Whoever fills a file from several ends leaves one; its length then says nothing."""
+    if not size:
+        return False
+    with path.open("rb") as part:
+        return os.lseek(part.fileno(), 0, os.SEEK_HOLE) < size

@@ -1,16 +1,29 @@
-"""Small JSON records that vouch for bytes on disk, replaced whole or not at all."""
+"""Small JSON records that vouch for bytes on disk, replaced whole or not at all.
+
+After a kill the kernel still has every byte that was written. After a power loss only what was synced is certain, and
+records say in which boot they were written: of another boot's, only what is noted as synced counts.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
+
+#: How often a growing file is synced. It bounds what a power loss costs; a kill costs nothing of it.
+SYNC_SECONDS = 5.0
 
 
-def write_record(path: Path, record: dict[str, Any]) -> None:
-    """A rename, so that a kill leaves the old record or the new one, never half of one."""
+def write_record(path: Path, record: dict[str, Any], *, synced: bool = False) -> None:
+    """A rename, so that a kill leaves the old record or the new one, never half of one; `synced` also a power loss."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(record), encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(record, file)
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)
 
 
@@ -18,6 +31,17 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """None if it is missing or is not a record: what it would vouch for is then worth nothing."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """JSON's `true` is an int to Python, and no number of bytes."""
+    return type(value) is int and value >= 0
+
+
+@functools.cache
+def this_boot() -> str:
+    """The kernel's name for its present run."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

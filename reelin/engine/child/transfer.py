@@ -118,11 +118,23 @@ class Transfer:
     # The answer
 
     def _fit(self, answer: Response, overlap: int) -> Response | None:
+        expected = self._first + self._partial.have - overlap
         begin, _, whole = parse_http_range(answer.headers.get("Content-Range"))
-        if answer.status == 206 and begin == self._first + self._partial.have - overlap:
+        asked_for_all = not expected and self._range_end() is None
+        if answer.status == 206 and begin == expected:
             return self._go_on(answer, overlap, Version.of(answer.headers, self._own_total(whole)))
+        if answer.status == 206 and not (asked_for_all and begin is None):
+            return self._refuse_other_part(answer)
         self._take_from_the_beginning(answer)
         return answer
+
+    def _refuse_other_part(self, answer: Response) -> Response | None:
+        """Another part of the file than was asked for is neither the rest of it nor the whole."""
+        answer.close()
+        if not self._partial.have:
+            raise MediaFailure(FailureKind.SITE_ERROR, "The site sent another part of the file than was asked for.")
+        self._partial.start_afresh()
+        return self._ask(0)
 
     def _go_on(self, answer: Response, overlap: int, version: Version) -> Response | None:
         if not self._partial.have:
