@@ -6,14 +6,10 @@ would cost the whole download; a second name for the same file costs nothing.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from reelin.engine.child.records import read_record, this_boot, write_record
-
-#: What is smaller is fetched again after a power loss sooner than it is synced.
-_WORTH_SYNCING_BYTES = 16 * 1024 * 1024
 
 
 class Fetched:
@@ -31,18 +27,14 @@ class Fetched:
             kept.hardlink_to(whole)
         except OSError:
             return
-        synced = whole.stat().st_size >= _WORTH_SYNCING_BYTES
-        if synced:
-            _sync(kept)
-        boot = None if synced else this_boot()
-        write_record(self._record(name), {"identity": identity, "boot": boot, **_state(kept)}, synced=synced)
+        write_record(self._record(name), {"identity": identity, "boot": this_boot(), **_state(kept)})
 
     def restore(self, target: Path, identity: str) -> bool:
         """Put the stream where yt-dlp expects it. False if it was never whole, or is another one."""
         kept = self._folder / target.name
         record = read_record(self._record(target.name)) or {}
         try:
-            if record.get("identity") != identity or record.get("boot") not in (None, this_boot()):
+            if record.get("identity") != identity or record.get("boot") != this_boot():
                 return False
             if {name: record.get(name) for name in ("bytes", "modified_ns")} != _state(kept):
                 return False
@@ -60,8 +52,3 @@ def _state(file: Path) -> dict[str, Any]:
     """The time tells when a tool has written into the file: it would, under its other name."""
     status = file.stat()
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as whole:
-        os.fdatasync(whole.fileno())

@@ -22,7 +22,8 @@ from reelin.contracts.failures import FailureKind
 from reelin.engine.child.direct import FragmentFD, QuietFD
 from reelin.engine.child.fragmentmeter import FragmentMeter
 from reelin.engine.child.identity import stream_identity
-from reelin.engine.child.records import SYNC_SECONDS, is_count, read_record, this_boot, write_record
+from reelin.engine.child.records import is_count, read_record, this_boot, write_record
+from reelin.engine.child.syncing import Syncing
 from reelin.errors import MediaFailure
 
 Context = dict[str, Any]
@@ -66,8 +67,7 @@ class CrashSafeFragments(QuietFD):
         """Make the part what its record vouches for. Returns the number of fragments in it."""
         part, record = self._part(ctx), read_record(self._record(ctx)) or {}
         vouched = self._vouched(ctx, record)
-        ctx["synced"] = {"fragments": 0, "bytes": 0}
-        ctx["synced_at"] = time.monotonic()
+        ctx["syncing"] = Syncing({"fragments": 0, "bytes": 0})
         if vouched is None:
             for leftover in (part, self._record(ctx), *self._fragments(part)):
                 leftover.unlink(missing_ok=True)
@@ -109,14 +109,12 @@ class CrashSafeFragments(QuietFD):
         part = self._part(ctx)
         length = part.stat().st_size if part.exists() else 0
         written = {"fragments": ctx["appended"], "bytes": length}
-        due = time.monotonic() - ctx["synced_at"] >= SYNC_SECONDS
-        if due:
-            os.fdatasync(ctx["dest_stream"].fileno())
-            ctx["synced"], ctx["synced_at"] = written, time.monotonic()
-        record = {"identity": ctx["identity"], "boot": this_boot(), **written, "synced": ctx["synced"]}
+        if "dest_stream" in ctx:
+            ctx["syncing"].offer(ctx["dest_stream"].fileno(), written)
+        record = {"identity": ctx["identity"], "boot": this_boot(), **written, "synced": ctx["syncing"].reached}
         if "extra_state" in ctx:  # WebVTT: cues that later fragments may still lengthen.
             record["extra_state"] = ctx["extra_state"]
-        write_record(self._record(ctx), record, synced=due)
+        write_record(self._record(ctx), record)
 
     # The fragments
 
@@ -148,6 +146,7 @@ class CrashSafeFragments(QuietFD):
 
     def _finish_frag_download(self, ctx: Context, info_dict: dict[str, Any]) -> bool:
         ctx["dest_stream"].close()
+        ctx["syncing"].settle()
         part, target = self._part(ctx), Path(ctx["filename"])
         if not part.stat().st_size:
             raise MediaFailure(FailureKind.SITE_ERROR, "The site sent an empty stream.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
-from reelin.engine.child.records import SYNC_SECONDS, is_count, read_record, this_boot, write_record
+from reelin.engine.child.records import is_count, read_record, this_boot, write_record
+from reelin.engine.child.syncing import Syncing
 from reelin.engine.child.validator import Version
 
 
@@ -25,8 +25,8 @@ class Partial:
         self.have = 0
         self.version: Version | None = None
         self._record = path.with_name(f"{path.name}.json")
+        self._syncing = Syncing(0)
         self._synced = 0
-        self._synced_at = time.monotonic()
 
     def recall(self) -> None:
         """What an earlier process left. Bytes without a record could be anything's."""
@@ -50,16 +50,17 @@ class Partial:
         self.path.write_bytes(b"")
         self._record.unlink(missing_ok=True)
         self.have = self._synced = 0
+        self._syncing = Syncing(0)
         self.version = None
 
     def adopt(self, version: Version) -> None:
         self.version = version
         self._write_record()
 
-    def _write_record(self, *, synced: bool = False) -> None:
+    def _write_record(self) -> None:
         version = self.version.as_record() if self.version else None
         vouched = {"identity": self._identity, "synced": self._synced, "boot": this_boot()}
-        write_record(self._record, {"version": version, **vouched}, synced=synced)
+        write_record(self._record, {"version": version, **vouched})
 
     @property
     def total(self) -> int | None:
@@ -80,17 +81,13 @@ class Partial:
         while view:
             view = view[os.write(descriptor, view) :]
         self.have += len(data)
-        if time.monotonic() - self._synced_at >= SYNC_SECONDS:
-            self._sync(descriptor)
-
-    def _sync(self, descriptor: int) -> None:
-        """The bytes first, then the record that vouches for them."""
-        os.fdatasync(descriptor)
-        self._synced = self.have
-        self._write_record(synced=True)
-        self._synced_at = time.monotonic()
+        self._syncing.offer(descriptor, self.have)
+        if self._syncing.reached > self._synced:
+            self._synced = self._syncing.reached
+            self._write_record()
 
     def become(self, target: Path) -> None:
+        self._syncing.settle()
         self.path.replace(target)
         self._record.unlink(missing_ok=True)
 

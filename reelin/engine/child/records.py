@@ -1,29 +1,22 @@
 """Small JSON records that vouch for bytes on disk, replaced whole or not at all.
 
 After a kill the kernel still has every byte that was written. After a power loss only what was synced is certain, and
-records say in which boot they were written: of another boot's, only what is noted as synced counts.
+records say in which boot they were written: of another boot's, only what is noted as synced counts. The records
+themselves are not synced: an older one vouches for less, and one that cannot be read for nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeGuard
 
-#: How often a growing file is synced. It bounds what a power loss costs; a kill costs nothing of it.
-SYNC_SECONDS = 5.0
 
-
-def write_record(path: Path, record: dict[str, Any], *, synced: bool = False) -> None:
-    """A rename, so that a kill leaves the old record or the new one, never half of one; `synced` also a power loss."""
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """A rename, so that a kill leaves the old record or the new one, never half of one."""
     draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(record, file)
-        if synced:
-            file.flush()
-            os.fsync(file.fileno())
+    draft.write_text(json.dumps(record), encoding="utf-8")
     draft.replace(path)
 
 
