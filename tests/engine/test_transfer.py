@@ -104,7 +104,8 @@ def transfer(site: Site, folder: Path, **info: Any) -> bytes:
     params = {"quiet": True, "retries": 1}
     with YoutubeDL(params, auto_init=False) as downloader:
         fd = DirectFD(downloader, downloader.params)
-        Transfer(fd, Partial(path), {"url": site.url, **info}, on_bytes=lambda *_: None).run()
+        asked = {"url": site.url, **info}
+        Transfer(fd, Partial(path), asked, on_bytes=lambda *_: None, on_wait=lambda _: None).run()
     return path.read_bytes()
 
 

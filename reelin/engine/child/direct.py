@@ -57,7 +57,7 @@ class DirectFD(QuietFD):
             status = {"status": "downloading", "filename": filename, "downloaded_bytes": have, "total_bytes": total}
             self._hook_progress(status, info_dict)
 
-        Transfer(self, partial, info_dict, on_bytes=on_bytes).run()
+        Transfer(self, partial, info_dict, on_bytes=on_bytes, on_wait=self.ydl.on_wait).run()
         self.keep(partial.path, target, info_dict)
         partial.become(target)
         self.hook_finished(target, info_dict)

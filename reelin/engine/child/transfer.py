@@ -29,18 +29,29 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _WORTH_ANOTHER_TRY = frozenset({408, 425}) | frozenset(range(500, 600))
 
 OnBytes = Callable[[int, int | None], None]
+OnWait = Callable[[float], None]
 
 
 class Transfer:
-    """`on_bytes(have, total)` is called for every block. `run` raises what yt-dlp's request handlers raise."""
+    """`on_bytes(have, total)` is called for every block, `on_wait(seconds)` before a pause.
+
+    `run` raises what yt-dlp's request handlers raise.
+    """
 
     def __init__(
-        self, downloader: FileDownloader, partial: Partial, info: dict[str, Any], *, on_bytes: OnBytes
+        self,
+        downloader: FileDownloader,
+        partial: Partial,
+        info: dict[str, Any],
+        *,
+        on_bytes: OnBytes,
+        on_wait: OnWait,
     ) -> None:
         self._downloader = downloader
         self._info = info
         self._partial = partial
         self._on_bytes = on_bytes
+        self._on_wait = on_wait
         first, last, _ = parse_http_range((info.get("http_headers") or {}).get("Range"))
         self._first = 0 if first is None else int(first)
         self._last: int | None = int_or_none(last)
@@ -207,12 +218,15 @@ class Transfer:
 
     def _pause(self, failures: int) -> None:
         backoff = (self._downloader.params.get("retry_sleep_functions") or {}).get("http")
-        time.sleep(min(_LONGEST_PAUSE_SECONDS, backoff(n=failures - 1) if backoff else 0))
+        seconds = min(_LONGEST_PAUSE_SECONDS, backoff(n=failures - 1) if backoff else 0)
+        self._on_wait(seconds)
+        time.sleep(seconds)
 
 
 def _worth_another_try(error: HTTPError | TransportError) -> bool:
     if isinstance(error, HTTPError):
-        return error.status in _WORTH_ANOTHER_TRY
+        # A site that says for how long to leave it alone is left alone for so long, by the workflow.
+        return error.status in _WORTH_ANOTHER_TRY and not error.response.headers.get("Retry-After")
     if isinstance(error, ProxyError) and "403" in str(error):
         return False  # The guard has refused the address; an HTTPError says so for plain HTTP.
     return not isinstance(error, CertificateVerifyError)
