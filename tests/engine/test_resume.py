@@ -220,6 +220,20 @@ async def test_after_a_power_loss_a_part_counts_as_far_as_it_was_synced(
     assert resumed_at(origin, task.url) == [200_000]
 
 
+async def test_a_kill_after_a_power_loss_costs_no_more_than_any_other(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/twice.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 3))
+    rewrite(only(tmp_path, "*.part.json"), synced=100_000, boot="an earlier one")
+    report = await kill_at(pool, task, bytes_reach(FILE_BYTES * 2 // 3))
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    first, second = resumed_at(origin, task.url)
+    assert first == 100_000
+    assert second >= report.progress.downloaded_bytes
+
+
 async def test_a_part_longer_than_its_file_is_worth_nothing(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
     task = task_for(origin.url_for(f"/file/{FILE_BYTES}/longer.mp4", rate=RATE), tmp_path)
     await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))

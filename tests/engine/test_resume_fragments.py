@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from yt_dlp.aes import aes_cbc_encrypt_bytes
 
+from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase
 from reelin.engine.child.records import read_record
 from reelin.engine.pool import EnginePool
@@ -131,6 +132,17 @@ async def _spoilt(
     spoil(folder / "job")
     downloaded = await pool.download(task, ignore)
     assert media_of(downloaded, folder / "job") == expected
+
+
+async def test_a_record_of_more_fragments_than_there_are_is_a_conflict_and_no_success(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    task = task_for(origin.url_for("/hls/plain/master.m3u8", seg_rate=1_000_000), tmp_path)
+    await kill_at(pool, task, lambda report: (report.progress.fragment or 0) >= 5)
+    rewrite(only(tmp_path, "*.ytdl"), fragments=16)
+    with pytest.raises(MediaFailure) as caught:
+        await pool.download(task, ignore)
+    assert caught.value.kind == FailureKind.RESUME_CONFLICT
 
 
 async def test_after_a_power_loss_a_stream_goes_on_from_what_was_synced(

@@ -30,6 +30,7 @@ Context = dict[str, Any]
 
 #: Initialisation fragments, which come before the others and are not among those that yt-dlp counts beforehand.
 _MOST_UNCOUNTED = 100
+_NOTHING = {"fragments": 0, "bytes": 0}
 
 
 class CrashSafeFragments(QuietFD):
@@ -48,6 +49,8 @@ class CrashSafeFragments(QuietFD):
         self, ctx: Context, fragments: Iterable[Context], info_dict: dict[str, Any], **how: Any
     ) -> Any:
         there = ctx["appended"]
+        if isinstance(fragments, list) and fragments and there > fragments[-1]["frag_index"]:
+            raise MediaFailure(FailureKind.RESUME_CONFLICT, "There is more of the stream on disk than it has.")
         missing = (fragment for fragment in fragments if fragment["frag_index"] > there)
         return super().download_and_append_fragments(ctx, missing, info_dict, **how)
 
@@ -67,7 +70,7 @@ class CrashSafeFragments(QuietFD):
         """Make the part what its record vouches for. Returns the number of fragments in it."""
         part, record = self._part(ctx), read_record(self._record(ctx)) or {}
         vouched = self._vouched(ctx, record)
-        ctx["syncing"] = Syncing({"fragments": 0, "bytes": 0})
+        ctx["syncing"] = Syncing(_synced(record) if vouched else _NOTHING)
         if vouched is None:
             for leftover in (part, self._record(ctx), *self._fragments(part)):
                 leftover.unlink(missing_ok=True)
@@ -82,7 +85,10 @@ class CrashSafeFragments(QuietFD):
         """How many fragments and bytes of the part can be trusted, if any."""
         if ctx.get("live") or record.get("identity") != ctx["identity"]:
             return None
-        vouched = record if record.get("boot") == this_boot() else _after_power_loss(record)
+        vouched = record
+        if record.get("boot") != this_boot():
+            # Cues of subtitles that were being held back belong to the last append: nothing earlier is known of them.
+            vouched = {} if record.get("extra_state") else _synced(record)
         fragments, length = vouched.get("fragments"), vouched.get("bytes")
         if not is_count(fragments) or not is_count(length) or not isinstance(record.get("extra_state", {}), dict):
             return None
@@ -165,10 +171,9 @@ class DashFD(CrashSafeFragments, DashSegmentsFD):  # type: ignore[misc]
     """In place of yt-dlp's DashSegmentsFD."""
 
 
-def _after_power_loss(record: dict[str, Any]) -> dict[str, Any]:
-    """Cues of subtitles that were being held back belong to the last append, so there is no earlier state of them."""
+def _synced(record: dict[str, Any]) -> dict[str, Any]:
     synced = record.get("synced")
-    return synced if isinstance(synced, dict) and not record.get("extra_state") else {}
+    return synced if isinstance(synced, dict) else _NOTHING
 
 
 def _is_ahead(fragment: Path, appended: int) -> bool:

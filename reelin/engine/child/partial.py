@@ -38,13 +38,15 @@ class Partial:
         elif self.path.is_file():
             os.truncate(self.path, have)
             self.version, self.have = version, have
+            self._synced = min(have, _synced(record))
+            self._syncing = Syncing(self._synced)
+            self._write_record()
 
     def _trusted(self, record: dict[str, Any]) -> int:
         size = self.path.stat().st_size if self.path.is_file() else 0
         if record.get("boot") == this_boot() and not _has_hole(self.path, size):
             return size
-        synced = record.get("synced")
-        return min(size, synced) if is_count(synced) else 0
+        return min(size, _synced(record))
 
     def start_afresh(self) -> None:
         self.path.write_bytes(b"")
@@ -95,6 +97,11 @@ class Partial:
 def _version(record: dict[str, Any]) -> Version | None:
     version = record.get("version")
     return Version.from_record(version) if isinstance(version, dict) else None
+
+
+def _synced(record: dict[str, Any]) -> int:
+    synced = record.get("synced")
+    return synced if is_count(synced) else 0
 
 
 def _has_hole(path: Path, size: int) -> bool:
