@@ -58,15 +58,10 @@ def etag_of(folder: Path) -> str:
 async def test_a_killed_direct_download_goes_on_where_it_was(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
     task = task_for(origin.url_for(f"/file/{FILE_BYTES}/halfway.mp4", rate=RATE), tmp_path)
     report = await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
-    requests = len(origin.log)
     downloaded = await pool.download(task, ignore)
     assert media_of(downloaded, tmp_path) == origin.reference(task.url)
     (begin,) = resumed_at(origin, task.url)
     assert begin >= report.progress.downloaded_bytes
-    # What was on its way when the child died is less than a second's worth, and nothing else goes out again.
-    (transfer,) = [record for record in origin.log[requests:] if record.range]
-    sent_before = max(record.bytes_sent for record in origin.log[:requests] if record.path in task.url)
-    assert sent_before + transfer.bytes_sent - FILE_BYTES <= RATE
 
 
 async def test_a_resume_reports_what_is_there_at_once(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
