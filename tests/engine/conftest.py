@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from reelin.engine.pool import EnginePool
-from tests.engine.running import STALL_SECONDS
+from reelin.origin.server import Origin
+from tests.engine.running import STALL_SECONDS, Undisturbed
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -24,3 +25,8 @@ async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine
     await engine.start()
     yield engine
     await engine.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(pool: EnginePool, origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(pool, origin, tmp_path_factory.mktemp("undisturbed"))

@@ -53,13 +53,13 @@ class DirectFD(QuietFD):
 
     def real_download(self, filename: str, info_dict: dict[str, Any]) -> bool:
         target = Path(filename)
-        partial = Partial(Path(self.temp_name(filename)))
+        partial = Partial(Path(self.temp_name(filename)), stream_identity(info_dict))
 
         def on_bytes(have: int, total: int | None) -> None:
             status = {"status": "downloading", "filename": filename, "downloaded_bytes": have, "total_bytes": total}
             self._hook_progress(status, info_dict)
 
-        Transfer(self, partial, info_dict, on_bytes=on_bytes).run()
+        Transfer(self, partial, info_dict, on_bytes=on_bytes, on_wait=self.ydl.on_wait).run()
         self.keep(partial.path, target, info_dict)
         partial.become(target)
         self.hook_finished(target, info_dict)

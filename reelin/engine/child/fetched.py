@@ -7,8 +7,9 @@ would cost the whole download; a second name for the same file costs nothing.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from reelin.engine.child.records import read_record, write_record
+from reelin.engine.child.records import read_record, this_boot, write_record
 
 
 class Fetched:
@@ -29,14 +30,17 @@ class Fetched:
             kept.hardlink_to(whole)
         except OSError:
             return
-        write_record(self._record(name), {"identity": identity, "bytes": whole.stat().st_size, "seconds": seconds})
+        record = {"identity": identity, "seconds": seconds, "boot": this_boot(), **_state(kept)}
+        write_record(self._record(name), record)
 
     def restore(self, target: Path, identity: str) -> bool:
         """Put the stream where yt-dlp expects it. False if it was never whole, or is another one."""
         kept = self._folder / target.name
-        record = read_record(self._record(target.name))
+        record = read_record(self._record(target.name)) or {}
         try:
-            if record is None or record.get("identity") != identity or record.get("bytes") != kept.stat().st_size:
+            if record.get("identity") != identity or record.get("boot") != this_boot():
+                return False
+            if {name: record.get(name) for name in ("bytes", "modified_ns")} != _state(kept):
                 return False
             target.unlink(missing_ok=True)
             target.hardlink_to(kept)
@@ -50,3 +54,9 @@ class Fetched:
 
     def _record(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """The time tells when a tool has written into the file: it would, under its other name."""
+    status = file.stat()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
