@@ -23,6 +23,7 @@ from reelin.contracts.options import Options
 from reelin.contracts.urls import IPAddress, reachable
 from reelin.engine.child.downloader import Downloader
 from reelin.engine.child.egress import Egress
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.environment import environment
 from reelin.engine.guard.dial import Dialer, DialFailed
@@ -472,7 +473,7 @@ def test_no_header_of_a_page_switches_the_proxy_off(origin: Origin, tmp_path: Pa
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
     downloader = Downloader(
         {"quiet": True, "proxy": nowhere},
-        extractors={},
+        extractors=Extractors(),
         fetched=Fetched(tmp_path),
         on_video=ignore_all,
         on_wait=ignore_all,

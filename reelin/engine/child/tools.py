@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.wire import GuardAddress
 
 
 @dataclass(frozen=True)
 class Tools:
-    """`extractors` by key, as `downloader.default_extractors` gives them."""
-
     ffmpeg: str
     cookies_dir: str
-    extractors: Mapping[str, Any]
+    extractors: Extractors
     guard: GuardAddress | None = None
