@@ -22,6 +22,7 @@ from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.foreign import fetch_from_the_start
 from reelin.engine.child.fragments import DashFD, NativeHlsFD
+from reelin.engine.child.unread import Unread
 
 _CRASH_SAFE: dict[type, type] = {HttpFD: DirectFD, HlsFD: NativeHlsFD, DashSegmentsFD: DashFD}
 
@@ -57,6 +58,8 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         self._egress = egress
         self._extractors = extractors
         self._on_video = on_video
+        self._unread = Unread()
+        self._direct = False
         super().__init__(params)
 
     def add_default_info_extractors(self) -> None:
@@ -78,6 +81,9 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
 
     def process_info(self, info_dict: Info) -> None:
         self._on_video(info_dict)
+        self._direct = info_dict.get("direct") is True
+        if not self._direct:
+            self._unread.drop()
         super().process_info(info_dict)
 
     def urlopen(self, req: Any) -> Any:
@@ -85,7 +91,20 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         if isinstance(req, Request):
             without_proxy_headers(req.headers)
             req.proxies.clear()
+            return self._answer(req)
         return super().urlopen(req)
+
+    def _answer(self, request: Request) -> Any:
+        """The download of a direct file is its extractor's request, where nothing was read of the answer."""
+        if self._direct and (unread := self._unread.take(request)):
+            return unread
+        answer = super().urlopen(request)
+        self._unread.note(request, answer)
+        return answer
+
+    def close(self) -> None:
+        self._unread.drop()
+        super().close()
 
     def _forceprint(self, key: str, info_dict: Info) -> None:
         """yt-dlp's own formats tables of formats here, seven times a video, whether or not anything prints them."""
