@@ -1,6 +1,6 @@
 """How fast and how large is the engine?
 
-    python bench/engine.py [--small 60] [--items 200] [--megabytes 500] [--rounds 3] [--at-once 50]
+    python bench/engine.py [--small 100] [--megabytes 500] [--rounds 3] [--at-once 50]
 
 The pool runs in this process as in a worker, with the egress guard, against a media server on loopback; Temporal,
 the database and the API take no part (`bench/submit.py` and `bench/progress.py` measure those).
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import sys
 import tempfile
@@ -44,6 +45,7 @@ from reelin.origin.process import OriginProcess
 SMALL = 200_000
 MEDIUM = 2_000_000
 FRESH = 3_000_000
+FRESH_AT_ONCE = 5
 MB = 1_000_000
 
 
@@ -51,8 +53,7 @@ MB = 1_000_000
 class Amounts:
     """How much of everything; the targets are for the defaults."""
 
-    small: int = 60
-    items: int = 200
+    small: int = 100
     megabytes: int = 500
     rounds: int = 3
     at_once: int = 50
@@ -76,12 +77,6 @@ class Downloads:
         if downloaded.files[0].size_bytes != size:
             raise RuntimeError(f"{url}: {downloaded.files[0]}")
         return name
-
-    async def timed(self, pool: EnginePool, size: int) -> float:
-        """Milliseconds."""
-        began = time.perf_counter()
-        await self.one(pool, size)
-        return (time.perf_counter() - began) * 1000
 
 
 @dataclass(frozen=True)
@@ -117,33 +112,14 @@ async def warm(pool: EnginePool, children: int) -> None:
     await asyncio.sleep(0.05)  # What a child does before its first task is no part of it.
 
 
-async def start(downloads: Downloads, amounts: Amounts) -> list[Figure]:
-    async with engine(downloads.folder, jobs=1) as fresh:
-        first = []
-        for _ in range(amounts.small):
-            await warm(fresh.pool, 1)
-            first.append(await downloads.timed(fresh.pool, SMALL))
-    async with engine(downloads.folder) as used:
-        await downloads.one(used.pool, SMALL)
-        again = [await downloads.timed(used.pool, SMALL) for _ in range(amounts.small)]
-    return [
-        figure
-        for child, took in (("child that never worked", first), ("child used again", again))
-        for figure in (
-            Figure(f"200 KB, {child}, p50", percentile(took, 50), "ms", 120),
-            Figure("  longest", max(took), "ms", note=f"{len(took)} downloads"),
-        )
-    ]
-
-
-async def memory(downloads: Downloads) -> list[Figure]:
-    async with engine(downloads.folder, idle=2) as two:
-        unused = max(map(pss_bytes, two.pool.idle_pids)) / MB
-        server = pss_bytes(two.pool.fork_server_pid or 0) / MB
-        # At once, so that each child gets some; several, since the first ones make it grow.
-        for _ in range(5):
-            await asyncio.gather(*(downloads.one(two.pool, SMALL) for _ in range(2)))
-        used = max(map(pss_bytes, two.pool.idle_pids)) / MB
+async def memory(downloads: Downloads, this: Engine) -> list[Figure]:
+    """Called before any of its children has worked."""
+    unused = max(map(pss_bytes, this.pool.idle_pids)) / MB
+    server = pss_bytes(this.pool.fork_server_pid or 0) / MB
+    for _ in range(5):
+        await asyncio.gather(*(downloads.one(this.pool, SMALL) for _ in this.pool.idle_pids))
+    await settled(this.pool, 2)
+    used = max(map(pss_bytes, this.pool.idle_pids)) / MB
     return [
         Figure("PSS of an idle child, unused", unused, "MB", 30, note="the larger of two"),
         Figure("  after five downloads", used, "MB", 30),
@@ -151,27 +127,80 @@ async def memory(downloads: Downloads) -> list[Figure]:
     ]
 
 
-async def large_file(downloads: Downloads, amounts: Amounts) -> list[Figure]:
+async def settled(pool: EnginePool, children: int) -> None:
+    """While some work the pool forks others, and ends them seconds later; memory divided among more looks like less."""
+    async with asyncio.timeout(60):
+        while len(pool.idle_pids) > children:
+            await asyncio.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Small:
+    """Downloads of 200 KB, one after the other: milliseconds each took, and milliseconds of CPU for one."""
+
+    walls: list[float]
+    cpu: Cpu
+
+
+async def small(downloads: Downloads, this: Engine, count: int) -> Small:
+    """Waits each time until a child is there, so that none waits for a fork."""
+    await downloads.one(this.pool, SMALL)
+    await warm(this.pool, 1)
+    before, walls = Cpu.of(this.pool, this.guard), []
+    for _ in range(count):
+        began = time.perf_counter()
+        await downloads.one(this.pool, SMALL)
+        walls.append((time.perf_counter() - began) * 1000)
+        await warm(this.pool, 1)
+    spent = Cpu.of(this.pool, this.guard).since(before)
+    each = (seconds / count * 1000 for seconds in (spent.children, spent.fork_server, spent.guard, spent.parent))
+    return Small(walls, Cpu(*each))
+
+
+def start(first: Small, again: Small) -> list[Figure]:
+    return [
+        figure
+        for child, found in (("child that never worked", first), ("child used again", again))
+        for figure in (
+            Figure(f"200 KB, {child}, p50", percentile(found.walls, 50), "ms", 120),
+            Figure("  longest", max(found.walls), "ms", note=f"{len(found.walls)} downloads"),
+        )
+    ]
+
+
+def cpu_of_small(first: Small, again: Small) -> list[Figure]:
+    """A child that works once only costs more: its fork, and its first touch of what it shares."""
+    in_child = again.cpu.children + again.cpu.fork_server
+    return [
+        Figure("CPU of 200 KB, child used again", again.cpu.total, "ms"),
+        Figure("  in the child: extract, request, write, check", in_child, "ms", note="bench/steps.py"),
+        Figure("  in the guard", again.cpu.guard, "ms"),
+        Figure("  in the worker: order, reports", again.cpu.parent, "ms", note="with this program"),
+        Figure(
+            "  more by a child that never worked", first.cpu.total - again.cpu.total, "ms", note="fork, first touch"
+        ),
+    ]
+
+
+async def large_file(downloads: Downloads, this: Engine, amounts: Amounts) -> list[Figure]:
     size = amounts.megabytes * MB
     bare, guarded = "Reelin without the guard", "Reelin with it"
-    async with engine(downloads.folder, guarded=False) as one, engine(downloads.folder) as other:
+    async with engine(downloads.folder, guarded=False) as unguarded:
         race = large.Race(downloads.origin, downloads.folder, size)
-        found = await race.run({bare: one.pool, guarded: other.pool}, amounts.rounds)
+        found = await race.run({bare: unguarded.pool, guarded: this.pool}, amounts.rounds)
     return large.figures(found, {bare: 0.95, guarded: 0.8}, size)
 
 
-async def many_at_once(downloads: Downloads, amounts: Amounts) -> list[Figure]:
-    """Once for time and CPU, and once more for the memory: looking at it costs CPU."""
+async def many_at_once(downloads: Downloads, this: Engine, amounts: Amounts) -> list[Figure]:
+    """Once for time and CPU, most children still to be forked; and once more for the memory, which costs CPU to see."""
     count = amounts.at_once
-    async with engine(downloads.folder, idle=2, at_once=count) as this:
-        before, began = Cpu.of(this.pool, this.guard), time.perf_counter()
-        await together(downloads, this, count)
-        wall, cpu = time.perf_counter() - began, Cpu.of(this.pool, this.guard).since(before)
-    async with engine(downloads.folder, idle=2, at_once=count) as this:
-        running = asyncio.create_task(together(downloads, this, count))
-        await asyncio.sleep(MEDIUM / RATE / 2)
-        memory = pss_of_all(this.pids())
-        await running
+    before, began = Cpu.of(this.pool, this.guard), time.perf_counter()
+    await together(downloads, this, count)
+    wall, cpu = time.perf_counter() - began, Cpu.of(this.pool, this.guard).since(before)
+    running = asyncio.create_task(together(downloads, this, count))
+    await asyncio.sleep(MEDIUM / RATE / 2)
+    memory = pss_of_all(this.pids())
+    await running
     parts = f"children {cpu.children + cpu.fork_server:.2f}, guard {cpu.guard:.2f}, worker {cpu.parent:.2f}"
     return [
         Figure(f"{count} × 2 MB at 500 KB/s each, wall", wall, "s", 6, note=f"at least {MEDIUM / RATE:.0f} s"),
@@ -184,8 +213,8 @@ async def together(downloads: Downloads, this: Engine, count: int) -> None:
     await asyncio.gather(*(downloads.one(this.pool, MEDIUM, query=f"?rate={RATE}") for _ in range(count)))
 
 
-async def freshness(downloads: Downloads) -> list[Figure]:
-    seen: list[list[tuple[float, int]]] = [[] for _ in range(5)]
+async def freshness(downloads: Downloads, this: Engine) -> list[Figure]:
+    seen: list[list[tuple[float, int]]] = [[] for _ in range(FRESH_AT_ONCE)]
 
     def sink(looks: list[tuple[float, int]]) -> ReportSink:
         def note(report: Report) -> None:
@@ -194,67 +223,42 @@ async def freshness(downloads: Downloads) -> list[Figure]:
         return note
 
     downloads.origin.clear_log()
-    async with engine(downloads.folder, idle=5, at_once=5) as this:
-        names = await asyncio.gather(*(downloads.one(this.pool, FRESH, sink(looks), f"?rate={RATE}") for looks in seen))
+    names = await asyncio.gather(*(downloads.one(this.pool, FRESH, sink(looks), f"?rate={RATE}") for looks in seen))
     started = {each.path.rpartition("/")[2]: each.started_at for each in downloads.origin.log if each.finished}
     found = [age for name, looks in zip(names, seen, strict=True) for age in ages(looks, started[name], FRESH)]
+    label = f"age of what the worker knows ({FRESH_AT_ONCE} × 3 MB at 500 KB/s), p50"
     return [
-        Figure("age of what the worker knows (5 × 3 MB at 500 KB/s), p50", percentile(found, 50), "ms", 100),
+        Figure(label, percentile(found, 50), "ms", 100),
         Figure("  p99", percentile(found, 99), "ms", note=f"{len(found)} looks"),
     ]
 
 
-async def small_items(downloads: Downloads, amounts: Amounts) -> list[Figure]:
-    """One after the other by one child; what a child costs that works once only is measured too, and subtracted."""
-    async with engine(downloads.folder, jobs=10**6) as used:
-        for _ in range(10):
-            await downloads.one(used.pool, SMALL)
-        again = await each(downloads, used, amounts.items)
-    async with engine(downloads.folder, jobs=1) as fresh:
-        await downloads.one(fresh.pool, SMALL)
-        first = await each(downloads, fresh, amounts.items)
-    return [
-        Figure("CPU of 200 KB, child used again", again.total, "ms"),
-        Figure("  in the child: extract, request, write, check", again.children, "ms", note="bench/steps.py"),
-        Figure("  in the guard", again.guard, "ms"),
-        Figure("  in the worker: order, reports", again.parent, "ms", note="with this program"),
-        Figure("  more by a child that never worked: fork and first touch", first.total - again.total, "ms"),
-    ]
-
-
-async def each(downloads: Downloads, this: Engine, count: int) -> Cpu:
-    """Milliseconds for one of them."""
-    await warm(this.pool, 1)
-    before = Cpu.of(this.pool, this.guard)
-    for _ in range(count):
-        await downloads.one(this.pool, SMALL)
-    await warm(this.pool, 1)
-    spent = Cpu.of(this.pool, this.guard).since(before)
-    return Cpu(*(seconds / count * 1000 for seconds in (spent.children, spent.fork_server, spent.guard, spent.parent)))
-
-
 async def measure(origin: OriginProcess, folder: Path, amounts: Amounts) -> dict[str, list[Figure]]:
     """The tables, by title."""
-    downloads = Downloads(origin, folder)
-    found = {}
-    for title, work in (
-        ("start of a small download, from a warm pool", start(downloads, amounts)),
-        ("memory", memory(downloads)),
-        (f"one file of {amounts.megabytes} MB on loopback, {amounts.rounds} rounds", large_file(downloads, amounts)),
-        ("many at once", many_at_once(downloads, amounts)),
-        ("progress", freshness(downloads)),
-        (f"CPU of a small download, mean of {amounts.items}", small_items(downloads, amounts)),
-    ):
-        console.print(f"{title} …", style="dim")
-        found[title] = await work
+    downloads, say = Downloads(origin, folder), functools.partial(console.print, style="dim")
+    say("small downloads, by a new child each …")
+    async with engine(folder, jobs=1) as fresh:
+        first = await small(downloads, fresh, amounts.small)
+    at_once = max(amounts.at_once, FRESH_AT_ONCE)
+    async with engine(folder, idle=2, at_once=at_once, jobs=sys.maxsize) as this:
+        found = {"memory": await memory(downloads, this)}
+        say("small downloads, by one child …")
+        again = await small(downloads, this, amounts.small)
+        found["start of a small download, from a warm pool"] = start(first, again)
+        found["CPU of a small download"] = cpu_of_small(first, again)
+        say("a large file, in turn with yt-dlp …")
+        title = f"one file of {amounts.megabytes} MB on loopback, {amounts.rounds} rounds"
+        found[title] = await large_file(downloads, this, amounts)
+        say("many at once …")
+        found["many at once"] = await many_at_once(downloads, this, amounts)
+        found["progress"] = await freshness(downloads, this)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     usual = Amounts()
-    parser.add_argument("--small", type=int, default=usual.small, help="downloads of 200 KB, timed")
-    parser.add_argument("--items", type=int, default=usual.items, help="downloads of 200 KB, for their CPU")
+    parser.add_argument("--small", type=int, default=usual.small, help="downloads of 200 KB, each way")
     parser.add_argument("--megabytes", type=int, default=usual.megabytes, help="size of the large file")
     parser.add_argument("--rounds", type=int, default=usual.rounds, help="of the large file, each way")
     parser.add_argument("--at-once", type=int, default=usual.at_once, help="downloads of 2 MB")

@@ -21,7 +21,16 @@ from reelin.engine.seam import DownloadTask, Report
 from reelin.origin.process import OriginProcess
 
 #: yt-dlp as it comes, without the machine's configuration and without a terminal to draw on.
-COMMAND = (sys.executable, "-m", "yt_dlp", "--ignore-config", "--no-cache-dir", "--quiet", "--no-progress")
+COMMAND = (
+    sys.executable,
+    "-m",
+    "yt_dlp",
+    "--ignore-config",
+    "--no-cache-dir",
+    "--no-update",
+    "--quiet",
+    "--no-progress",
+)
 
 
 @dataclass(frozen=True)
