@@ -19,7 +19,7 @@ from yt_dlp.globals import extractors as all_extractors
 
 from reelin.contracts.model import Message
 from reelin.engine.child import channel, warmup
-from reelin.engine.child.downloader import default_extractors
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.server import ForkServer
 from reelin.engine.programs import find_deno
 from reelin.engine.wire import Finished
@@ -111,11 +111,11 @@ class PlantedIE(InfoExtractor):  # type: ignore[misc]
         return {"id": "planted", "title": "planted", "url": prey.media_url, "ext": "mp4", "direct": True}
 
 
-def _with_planted() -> dict[str, Any]:
-    return {PlantedIE.ie_key(): PlantedIE, **default_extractors()}
+def _with_planted() -> Extractors:
+    return Extractors([PlantedIE])
 
 
 if __name__ == "__main__":
     all_extractors.value[PlantedIE.__name__] = PlantedIE
-    warmup.default_extractors = _with_planted  # type: ignore[attr-defined]
+    warmup.Extractors = _with_planted  # type: ignore[attr-defined]
     ForkServer(socket.socket(fileno=int(sys.argv[1]))).run()

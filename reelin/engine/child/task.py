@@ -101,7 +101,7 @@ class DownloadRun:
 
     def _on_video(self, info: Info, postprocessors: list[dict[str, Any]]) -> None:
         # A file that was given directly has no other address that a new extraction could find.
-        self._extracted = not info.get("direct")
+        self._extracted = not (info.get("direct") and info.get("webpage_url") == self._task.url)
         refuse_unsafe(str(info.get("ext")).lower())
         self._reporter.video(info, describe(info, self._task.url).title, copies(info, postprocessors))
         self._watch.expect(info.get("duration"))

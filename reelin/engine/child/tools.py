@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.wire import GuardAddress
 
 
 @dataclass(frozen=True)
 class Tools:
-    """`extractors` by key, as `downloader.default_extractors` gives them. `cookies` belong to one task."""
+    """`cookies` belong to one task."""
 
     ffmpeg: str
-    extractors: Mapping[str, Any]
+    extractors: Extractors
     guard: GuardAddress | None = None
     cookies: str | None = field(default=None, repr=False)
