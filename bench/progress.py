@@ -41,9 +41,7 @@ async def freshness(bench: Bench) -> list[float]:
     shown: list[list[tuple[float, int]]] = [[] for _ in ids]
     await asyncio.gather(*(follow(bench, job_id, looks) for job_id, looks in zip(ids, shown, strict=True)))
     started = {
-        record.path.split("/")[-1]: record.started_at
-        for record in bench.origin.log
-        if record.bytes_sent == size  # the transfer, not the generic extractor's probe
+        record.path.split("/")[-1]: record.started_at for record in bench.origin.log if record.bytes_sent == size
     }
     return [age for name, looks in zip(names, shown, strict=True) for age in ages(looks, started[name], size)]
 

@@ -136,6 +136,7 @@ class Kill:
     late: bool
     phase: Phase | None = None
     over: float = 0
+    saved: bool = False  #: The next attempt found bytes of the file on disk.
     again_bytes: int = 0
     #: Of fragments the sum of their parts that were fetched again; of a direct file seconds at its rate.
     again: float = 0
@@ -212,7 +213,9 @@ class Lane:
         await self.pool.start()
 
     def _new_pool(self) -> EnginePool:
-        return EnginePool(cookies_dir=self._folder, max_children=2, idle_children=1, stall_seconds=20)
+        return EnginePool(
+            cookies_dir=self._folder, max_children=2, idle_children=1, stall_seconds=20, scratch_root=self._folder
+        )
 
 
 class Victim:
@@ -290,7 +293,13 @@ class Victim:
         self._run.kills.append(kill)
         await self._lane.kill(kill.way, pid)
         await self._child(outcome)
-        kill.over = time.time()
+        kill.over, kill.saved = time.time(), _has_bytes(Path(self._task.scratch_dir))
+
+
+def _has_bytes(scratch: Path) -> bool:
+    """The process that wrote them is gone, and the one that goes on has still to ask what there is."""
+    files = [path for path in scratch.rglob("media*") if path.suffix != ".json"]
+    return any(path.stat().st_size for path in files)
 
 
 async def download(lane: Lane, origin: AnyOrigin, folder: Path, run: Run, kills: Iterable[Kill] = ()) -> Run:
@@ -346,12 +355,13 @@ def count_again(run: Run, records: Sequence[RequestRecord], sizes: Mapping[str, 
 
 
 def _count_direct(run: Run, records: Sequence[RequestRecord]) -> None:
-    """The first request of an attempt is the generic extractor's probe."""
+    """The generic extractor's request is the transfer itself where nothing is there yet; else it is a probe."""
     attempts: dict[int, list[RequestRecord]] = defaultdict(list)
     for record in records:
         attempts[_attempt(run, record)].append(record)
-    run.look_bytes = sum(requests[0].bytes_sent for requests in attempts.values())
-    transfers = [(number, record) for number in sorted(attempts) for record in attempts[number][1:]]
+    probes = {number: int(number > 0 and run.kills[number - 1].saved) for number in attempts}
+    run.look_bytes = sum(attempts[number][0].bytes_sent for number, count in probes.items() if count)
+    transfers = [(number, record) for number in sorted(attempts) for record in attempts[number][probes[number] :]]
     for (number, record), (_, following) in itertools.pairwise(transfers):
         again = _begin(record) + record.bytes_sent - _begin(following)
         _charge(run, number, again, again / FILE_RATE)

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Names, besides localhost, by which the API may be called without a token, comma-separated"
     )
+    min_free_bytes: int | None = Field(
+        None, ge=0, description="Left free on the disk; default 1 GB, on small disks a twentieth of them"
+    )
     stall_seconds: float = Field(30, ge=1, description="A download without a byte for so long is ended and retried")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     log_format: Literal["console", "json"] = Field("console", description="console or json")

@@ -216,6 +216,14 @@ def test_ignore_range_always_sends_everything(origin: Origin) -> None:
     assert answer.content == origin.reference("/clip.mp4")
 
 
+@pytest.mark.parametrize(("validators", "sent"), [("etag", {"etag"}), ("date", {"last-modified"}), ("none", set())])
+def test_a_server_may_name_a_files_version_in_one_way_or_in_none(
+    origin: Origin, validators: str, sent: set[str]
+) -> None:
+    headers = httpx.get(origin.url_for("/clip.mp4", validators=validators)).headers
+    assert {name for name in ("etag", "last-modified") if name in headers} == sent
+
+
 def test_no_length_sends_chunks(origin: Origin) -> None:
     answer = httpx.get(origin.url_for("/clip.mp4", no_length=1, rate=10_000_000), headers={"Range": "bytes=100-"})
     assert answer.status_code == 200

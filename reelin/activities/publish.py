@@ -13,13 +13,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from reelin.activities.naming import published_stem, relative_path
+from reelin.activities.scratch import plan_of
 from reelin.contracts.media import Downloaded, ScratchFile
 from reelin.contracts.model import Message
 from reelin.contracts.options import DEFAULT_FILENAME
 from reelin.contracts.work import JobRequest
 from reelin.library import PublishedFile
-
-PLAN = "publish.json"
 
 
 class Move(Message):
@@ -45,7 +44,7 @@ class Plan(Message):
 def read_plan(job: JobRequest, scratch: Path) -> Plan | None:
     """What an interrupted run of this job was about to do. One that is to download again does not take over the plan
     of the run before, whose files stand in the media folder already."""
-    path = scratch / PLAN
+    path = plan_of(scratch)
     if not path.exists():
         return None
     try:
@@ -94,12 +93,13 @@ def take_back(plan: Plan, media_dir: Path, own: frozenset[str]) -> None:
 
 
 def write_plan(plan: Plan, scratch: Path) -> None:
-    draft = scratch / f"{PLAN}.new"
+    path = plan_of(scratch)
+    draft = path.with_name(f"{path.name}.new")
     with draft.open("w", encoding="utf-8") as stream:
         stream.write(plan.model_dump_json())
         stream.flush()
         os.fsync(stream.fileno())
-    draft.replace(scratch / PLAN)
+    draft.replace(path)
 
 
 def carry_out(plan: Plan, scratch: Path, media_dir: Path, own: frozenset[str]) -> None:
@@ -121,7 +121,7 @@ def drop_obsolete(plan: Plan, media_dir: Path) -> None:
 
 
 def forget_plan(scratch: Path) -> None:
-    (scratch / PLAN).unlink(missing_ok=True)
+    plan_of(scratch).unlink(missing_ok=True)
 
 
 def _refuse_outside(target: Path, media_dir: Path) -> None:

@@ -16,6 +16,11 @@ _DONE_WITH = frozenset({State.COMPLETED, State.CANCELLED})
 _STRANGER_SECONDS = 24 * 3600
 
 
+def plan_of(folder: Path) -> Path:
+    """Where the plan to publish that job's files stands: beside its folder, out of its child's reach."""
+    return folder.with_name(f"{folder.name}.publish.json")
+
+
 class Scratch:
     """`root` stands on the media folder's file system, so that publishing is a rename."""
 
@@ -29,6 +34,7 @@ class Scratch:
         return folder
 
     def drop(self, job_id: str) -> None:
+        plan_of(self._root / job_id).unlink(missing_ok=True)
         shutil.rmtree(self._root / job_id, ignore_errors=True)
         self._note(job_id).unlink(missing_ok=True)
 
@@ -55,7 +61,10 @@ class Scratch:
         return self._root / f"{job_id}.fresh"
 
     def _folders(self) -> list[Path]:
-        return [entry for entry in self._root.iterdir() if entry.is_dir()] if self._root.is_dir() else []
+        """Of jobs: what begins with a dot is the workers' own."""
+        if not self._root.is_dir():
+            return []
+        return [entry for entry in self._root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def _done_with(job: JobRecord | None, folder: Path) -> bool:

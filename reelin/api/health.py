@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Awaitable
-from pathlib import Path
 
 import structlog
 from fastapi import APIRouter
@@ -18,11 +16,11 @@ from reelin.api.examples import answered
 from reelin.api.parts import Parts
 from reelin.contracts.model import Message
 from reelin.contracts.work import TASK_QUEUES
+from reelin.engine.disk import Disk, amount
 from reelin.errors import Unavailable
 from reelin.library import Library
 
 LONGEST_CHECK_SECONDS = 3.0
-LOW_WATER_BYTES = 256 * 1024 * 1024
 _log = structlog.get_logger(__name__)
 
 
@@ -60,7 +58,7 @@ class HealthRoutes:
     def __init__(self, parts: Parts) -> None:
         self._library = parts.library
         self._control = parts.control
-        self._media_dir = parts.settings.media_dir
+        self._disk = Disk(parts.settings.media_dir, parts.settings.min_free_bytes)
 
     def router(self) -> APIRouter:
         router = APIRouter(tags=["service"])
@@ -87,7 +85,7 @@ class HealthRoutes:
             _checked("The database", _database(self._library)),
             _checked("Temporal", self._control.check()),
             _checked("Temporal", _worker(self._control)),
-            _checked("The media folder", asyncio.to_thread(_disk, self._media_dir)),
+            _checked("The media folder", asyncio.to_thread(_room, self._disk)),
         )
         ok = database.ok and temporal.ok and worker.ok and disk.ok
         readiness = Readiness(ok=ok, database=database, temporal=temporal, worker=worker, disk=disk)
@@ -121,11 +119,9 @@ async def _worker(control: WorkflowControl) -> str | None:
     return f"No worker listens on {', '.join(silent)}. Start one with `reelin worker`." if silent else None
 
 
-def _disk(media_dir: Path) -> str | None:
-    folder = next(each for each in (media_dir, *media_dir.parents) if each.exists())
+def _room(disk: Disk) -> str | None:
+    folder = next(each for each in (disk.folder, *disk.folder.parents) if each.exists())
     if not os.access(folder, os.W_OK):
         return "The media folder cannot be written to."
-    free = shutil.disk_usage(folder).free
-    if free < LOW_WATER_BYTES:
-        return f"Only {free // (1024 * 1024)} MB are free on the disk of the media folder."
-    return None
+    room = disk.room()
+    return f"Only {amount(room.free)} are free on the disk of the media folder." if room.low else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import socket
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_YT_DLP = (2026, 7, 4)  #: Older ones have known advisories.
-LOW_DISK_BYTES = 2_000_000_000
 _PROGRAM_SECONDS = 20
-_LANDLOCK_CREATE_RULESET = 444  #: The same number on every architecture.
-_LANDLOCK_ASK_VERSION = 1
 
 
 class Verdict(StrEnum):
@@ -67,7 +63,10 @@ def examine() -> Iterator[Finding]:
     yield finding
     if settings is not None:
         yield from (folder("data folder", settings.data_dir), folder("media folder", settings.media_dir))
-        yield from (one_file_system(settings.scratch_dir, settings.media_dir), free_disk(settings.media_dir))
+        yield from (
+            one_file_system(settings.scratch_dir, settings.media_dir),
+            free_disk(settings.media_dir, settings.min_free_bytes),
+        )
         yield from service(settings)
 
 
@@ -146,11 +145,17 @@ def _runs(check: str, path: Path, argument: str, remedy: str) -> Finding:
 
 
 def landlock() -> Finding:
-    """With it a download can write to its scratch folder only."""
-    abi = ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_ASK_VERSION)
-    if abi < 1:
-        return note("Landlock", "this kernel lacks it")
-    return note("Landlock", f"version {abi}; this Reelin does not use it yet")
+    """Tried out, since a container may forbid what its kernel has."""
+    from reelin.engine import landlock as kernel
+
+    version = kernel.abi()
+    if version < kernel.OLDEST_ABI or not kernel.in_force():
+        found = f"the kernel has version {version}" if version else "this kernel or container lacks it"
+        return note("sandbox", f"off: {found}", "Linux 5.19 or newer with Landlock keeps a download in its folder.")
+    parts = ["files"]
+    parts += ["TCP"] if version >= kernel.TCP_ABI else []
+    parts += ["signals"] if version >= kernel.SCOPE_ABI else []
+    return good("sandbox", f"in force for each download: {', '.join(parts)} (Landlock {version})")
 
 
 # settings and folders
@@ -184,11 +189,14 @@ def one_file_system(scratch: Path, media: Path) -> Finding:
     return good("scratch folder", "on the media folder's file system")
 
 
-def free_disk(media: Path) -> Finding:
-    free = shutil.disk_usage(_existing(media)).free
-    if free < LOW_DISK_BYTES:
-        return note("disk", f"{size(free)} free", "Downloads wait when the disk is full; free some space.")
-    return good("disk", f"{size(free)} free")
+def free_disk(media: Path, min_free_bytes: int | None) -> Finding:
+    from reelin.engine.disk import Disk
+
+    room = Disk(media, min_free_bytes).room()
+    text = f"{size(room.free)} free; downloads leave {size(room.low_water)} of it"
+    if room.low:
+        return note("disk", text, "Downloads wait: free some space, or set a smaller REELIN_MIN_FREE_BYTES.")
+    return good("disk", text)
 
 
 def _existing(path: Path) -> Path:

@@ -16,8 +16,8 @@ class FailureKind(StrEnum):
     NETWORK = "network"  #: Timeout, reset, short read, stall.
     DNS = "dns"  #: The host's name cannot be looked up.
     EXPIRED_URL = "expired_url"  #: 403 on a media URL that extraction gave.
-    RESUME_CONFLICT = "resume_conflict"  #: The partial file does not fit what the site serves now.
-    DISK_FULL = "disk_full"  #: No space, or over quota.
+    RESUME_CONFLICT = "resume_conflict"  #: What was fetched does not fit what the site serves or announces.
+    DISK_FULL = "disk_full"  #: No space beside what other downloads claim, or over quota.
     NOT_LIVE_YET = "not_live_yet"  #: A premiere or a stream that has not begun.
     PROCESSING = "processing"  #: ffmpeg failed, or the file that came out cannot be opened.
     NOT_FOUND = "not_found"  #: 404, 410, removed.
@@ -29,7 +29,7 @@ class FailureKind(StrEnum):
     GEO_BLOCKED = "geo_blocked"  #: 451, or not available in this country.
     DRM = "drm"  #: Encrypted against copying.
     FORMAT_UNAVAILABLE = "format_unavailable"  #: The asked-for format does not exist.
-    TOO_LARGE = "too_large"  #: Over `max_bytes`.
+    TOO_LARGE = "too_large"  #: Over `max_bytes`, or over what any one file may have.
     UNSUPPORTED_URL = "unsupported_url"  #: There is no video that Reelin can find.
     INVALID_URL = "invalid_url"  #: Not a URL that can be fetched.
     BLOCKED_ADDRESS = "blocked_address"  #: The host is in a private or reserved range.

@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 
+from pydantic import Field
+
 from reelin.contracts.model import Message
+
+#: One part of a path, which is not `.` or `..` or anything hidden.
+_PLAIN = r"[^/\x00.][^/\x00]*"
 
 
 class Metadata(Message):
@@ -49,12 +54,12 @@ class ScratchFile(Message):
     """A finished file in a scratch folder: written, checked and fsynced, not yet published.
 
     `name` is relative to the scratch folder. `suffix` is what follows the stem of the published name:
-    `.mp4`, `.en.vtt`, `.jpg`.
+    `.mp4`, `.en.vtt`, `.jpg`. A child says all this of itself, so neither may lead anywhere else.
     """
 
-    name: str
+    name: str = Field(pattern=rf"^{_PLAIN}(/{_PLAIN})*$")
     role: Role
-    suffix: str
+    suffix: str = Field(pattern=r"^(\.[A-Za-z0-9-]+)*$")
     size_bytes: int
     sha256: str
 

@@ -19,6 +19,7 @@ from reelin.engine.trees import kill_tree
 from reelin.engine.wire import CONTROL_REPLY, ControlReply, Launch, Ready, Refused, Spawn, Spawned
 from reelin.errors import StartupError
 
+PROGRAM = "reelin.engine.child"
 _MAX_MESSAGE = 65536
 _START_SECONDS = 60.0
 _SPAWN_SECONDS = 15.0
@@ -50,7 +51,7 @@ class ForkServerHandle:
         errors = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process that writes to it)
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220  (it only forks; the warm-up is awaited below)
-                [sys.executable, "-m", "reelin.engine.child", str(theirs.fileno())],
+                [sys.executable, "-m", PROGRAM, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -102,11 +103,11 @@ class ForkServerHandle:
     async def _warm(self, launch: Launch) -> None:
         self._control.setblocking(False)
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._read)
-        self._control.send(launch.model_dump_json().encode())
         try:
+            self._control.send(launch.model_dump_json().encode())
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready
-        except (TimeoutError, ForkServerLost) as error:
+        except (TimeoutError, ForkServerLost, BrokenPipeError, ConnectionResetError) as error:
             reason = self._last_words()
             await self.close()
             raise StartupError(f"The download engine does not start: {reason}") from error

@@ -10,12 +10,13 @@ from pathlib import Path
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.media import Downloaded, Extracted
 from reelin.engine.childprocess import ChildDied, ChildProcess
+from reelin.engine.cookies import read_jar
 from reelin.engine.forkserver import ForkServerHandle, ForkServerLost
 from reelin.engine.guard.process import GuardProcess
 from reelin.engine.programs import find_ffmpeg
-from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, ReportSink
+from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, ReportSink, Task
 from reelin.engine.stall import Patience
-from reelin.engine.wire import Finished, GuardAddress, Launch, Order
+from reelin.engine.wire import Finished, GuardAddress, Launch, Limits, Order
 from reelin.errors import MediaFailure, PlaylistFound, StartupError
 
 #: A child beyond `idle_children` is kept so long: in a busy hour the next task is milliseconds away.
@@ -27,6 +28,7 @@ class EnginePool:
 
     `max_children` bounds what runs at once; a further call waits. `environment` is added to what the children see.
     `guard` is started and closed with the pool, and all traffic goes through it; None leaves traffic unguarded.
+    With a `scratch_root`, below which all tasks' folders are, each child is sandboxed as far as the kernel can.
     """
 
     def __init__(
@@ -40,8 +42,15 @@ class EnginePool:
         ffmpeg: Path | None = None,
         environment: Mapping[str, str] | None = None,
         guard: GuardProcess | None = None,
+        scratch_root: Path | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._launch = Launch(ffmpeg=str(ffmpeg or find_ffmpeg()), cookies_dir=str(cookies_dir))
+        self._launch = Launch(
+            ffmpeg=str(ffmpeg or find_ffmpeg()),
+            scratch_root=str(scratch_root) if scratch_root else None,
+            limits=limits or Limits(),
+        )
+        self._cookies_dir = cookies_dir
         self._environment = dict(environment or {})
         self._guard = guard
         self._idle_children = min(idle_children, max_children)
@@ -98,7 +107,7 @@ class EnginePool:
         return {job_id: child.pid for child, job_id in self._running.items()}
 
     async def download(self, task: DownloadTask, report: ReportSink) -> Downloaded:
-        finished = await self._run(Order(download=task), report)
+        finished = await self._run(Order(download=task, cookies=await self._cookies(task)), report)
         if finished.playlist is not None:
             raise PlaylistFound(finished.playlist.title, finished.playlist.count)
         if finished.downloaded is None:
@@ -106,39 +115,46 @@ class EnginePool:
         return finished.downloaded
 
     async def extract(self, task: ExtractTask, report: ReportSink) -> Extracted:
-        finished = await self._run(Order(extract=task), report)
+        finished = await self._run(Order(extract=task, cookies=await self._cookies(task)), report)
         if finished.extracted is None:
             raise MediaFailure(FailureKind.INTERNAL, "The engine gave no answer.")
         return finished.extracted
 
     async def expand(self, task: ExpandTask, report: ReportSink) -> Listing:
-        finished = await self._run(Order(expand=task), report)
+        finished = await self._run(Order(expand=task, cookies=await self._cookies(task)), report)
         if finished.listing is None:
             raise MediaFailure(FailureKind.INTERNAL, "The engine gave no answer.")
         return finished.listing
+
+    async def _cookies(self, task: Task) -> str | None:
+        name = task.options.cookies
+        return None if name is None else await asyncio.to_thread(read_jar, self._cookies_dir, name)
 
     async def _run(self, order: Order, report: ReportSink) -> Finished:
         """A task whose process was lost through no fault of its own runs once more."""
         async with self._slots:
             try:
-                return await self._run_once(order, report)
+                return await self._run_once(order, report, fresh=order.cookies is not None)
             except (ForkServerLost, ChildDied):
                 pass
             try:
-                return await self._run_once(order, report)
+                return await self._run_once(order, report, fresh=True)
             except (ForkServerLost, ChildDied) as error:
                 text = "The engine's processes ended."
                 raise MediaFailure(FailureKind.INTERNAL, text, detail=f"twice; {error}") from error
 
-    async def _run_once(self, order: Order, report: ReportSink) -> Finished:
-        """Raises ForkServerLost or ChildDied for what is worth another run."""
-        child = await self._lease()
-        self._running[child] = _job_id(order)
+    async def _run_once(self, order: Order, report: ReportSink, *, fresh: bool) -> Finished:
+        """Raises ForkServerLost or ChildDied for what is worth another run.
+
+        A `fresh` child is one that no site has had to do with yet: only such a one sees cookies.
+        """
+        child = await self._lease(fresh=fresh)
+        self._running[child] = order.task.job_id
         patience = Patience(self._stall_seconds)
         try:
             finished = await child.run(order, report, patience)
         except MediaFailure:
-            self._give_back(child)
+            self._give_back(child, order)
             raise
         except TimeoutError as error:
             await child.kill()
@@ -152,14 +168,14 @@ class EnginePool:
             await child.kill()
             raise
         else:
-            self._give_back(child)
+            self._give_back(child, order)
             return finished
         finally:
             del self._running[child]
 
-    async def _lease(self) -> ChildProcess:
+    async def _lease(self, *, fresh: bool) -> ChildProcess:
         """The child used last: its memory is the warmest. Else a new one."""
-        while self._idle:
+        while self._idle and not fresh:
             child = self._idle.pop()
             if not child.exited:
                 self._wanted.set()
@@ -175,8 +191,9 @@ class EnginePool:
         server = await self._live_server()
         return await server.spawn()
 
-    def _give_back(self, child: ChildProcess) -> None:
-        if child.exited or self._closed or child.jobs >= self._recycle_after:
+    def _give_back(self, child: ChildProcess, order: Order) -> None:
+        """One that has seen cookies ends with them."""
+        if child.exited or self._closed or child.jobs >= self._recycle_after or order.cookies is not None:
             child.dismiss()
         else:
             child.idle_since = time.monotonic()
@@ -222,8 +239,3 @@ class EnginePool:
             if time.monotonic() - self._idle[0].idle_since < _SURPLUS_SECONDS:
                 return
             self._idle.pop(0).dismiss()
-
-
-def _job_id(order: Order) -> str:
-    task = order.download or order.extract or order.expand
-    return task.job_id if task else ""

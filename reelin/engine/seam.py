@@ -91,7 +91,7 @@ class Listing(Message):
     same task had.
     """
 
-    path: str
+    path: str = Field(pattern=r"^[a-z]+\.jsonl$")
     total: int
     truncated: bool = False
     title: str | None = None
@@ -103,15 +103,18 @@ class Listing(Message):
 class Report(Message):
     """How far a task is; at most ten a second, phase changes at once. The newest replaces all earlier ones.
 
-    `at` is when it was true, in microseconds since the epoch.
+    `space_bytes` is what the task's files take up at most, all together and with what ffmpeg makes of them; None where
+    nobody has said. `at` is when it was true, in microseconds since the epoch.
     """
 
     phase: Phase
     progress: Progress
     title: str | None = None
+    space_bytes: int | None = None
     at: int = Field(default_factory=lambda: time.time_ns() // 1000)
 
 
+Task = DownloadTask | ExtractTask | ExpandTask
 ReportSink = Callable[[Report], None]
 
 

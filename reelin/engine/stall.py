@@ -12,8 +12,8 @@ from reelin.errors import MediaFailure
 #: Extraction makes many small requests, each bounded by its own timeout and tried again, and shows no bytes.
 _EXTRACTION_AT_LEAST = 60.0
 _EXTRACTION_FACTOR = 3.0
-#: ffmpeg is silent while it moves an index to the front; hashing and fsync wait for the disk.
-_LOCAL_WORK_AT_LEAST = 120.0
+#: Work on this machine needs no patience with a site, but a busy machine may need so long to start a program.
+_LOCAL_WORK_AT_LEAST = 10.0
 
 
 class Patience:

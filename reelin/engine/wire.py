@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from reelin.contracts.media import Downloaded, Extracted
 from reelin.contracts.model import Message
-from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, Report
+from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, Report, Task
 
 # The control socket, worker and fork server. It keeps message boundaries (SOCK_SEQPACKET).
 
@@ -24,13 +24,24 @@ class GuardAddress(Message):
         return f"http://{name}:{self.token}@{self.address}"
 
 
+class Limits(Message):
+    """Of each child and of each program that it starts, by itself."""
+
+    memory_bytes: int = 4 * 1024**3
+    file_bytes: int = 1024**4
+
+
 class Launch(Message):
-    """The first message to a fork server: what all of its children need to know."""
+    """The first message to a fork server: what all of its children need to know.
+
+    With a `scratch_root`, children are sandboxed where the kernel can: all scratch folders are below it.
+    """
 
     type: Literal["launch"] = "launch"
     ffmpeg: str
-    cookies_dir: str
     guard: GuardAddress | None = None
+    scratch_root: str | None = None
+    limits: Limits = Limits()
 
 
 class Ready(Message):
@@ -108,12 +119,20 @@ class Failed(Message):
 
 
 class Order(Message):
-    """A task for a child: the one that is not None."""
+    """A task for a child: the one that is not None. `cookies` is the text of the jar that it asks for."""
 
     type: Literal["order"] = "order"
     download: DownloadTask | None = None
     extract: ExtractTask | None = None
     expand: ExpandTask | None = None
+    cookies: str | None = Field(None, repr=False)
+
+    @property
+    def task(self) -> Task:
+        task = self.download or self.extract or self.expand
+        if task is None:
+            raise ValueError("the order is empty")
+        return task
 
 
 Control = Launch | Spawn

@@ -19,7 +19,7 @@ from reelin.origin.media import Media
 from reelin.origin.shaping import FaultyApp, HungUp, generation_of
 
 #: Parameters of the pages, feeds and redirects themselves.
-PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "size", "name", "to", "key"})
+PAGE_PARAMETERS = frozenset({"title", "uploader", "media", "duration", "size", "name", "to", "key"})
 FEED_PARAMETERS = frozenset({"items", "repeat", "odd", "loop"})
 _INDEX = {
     "/clip.mp4": "a real clip, served directly; /audio.m4a, /tiny.mp4, /thumbnail.jpg too",
@@ -31,7 +31,7 @@ _INDEX = {
     "/feed/10.rss": "a playlist of any length; ?size=, ?name=, ?title=, ?repeat=, ?odd=1, ?loop=1",
     "/feed/10.xspf": "the same as XSPF",
     "/feeds/3.rss": "a playlist of playlists; ?items=",
-    "/page/example": "a page with a video and chapters; ?title=, ?uploader=, ?media=",
+    "/page/example": "a page with a video and chapters; ?title=, ?uploader=, ?media=, ?duration=",
     "/plain": "a page without a video",
     "/text.txt": "not a video",
     "/login": "401",

@@ -7,6 +7,7 @@
     stall_after=BYTES       after so many bytes of body nothing more comes; stall_times=N requests (1)
     ignore_range=1          always 200 with the whole body
     no_length=1             chunked, so without Content-Length and ranges
+    validators=WHICH        of `etag` and `date` (Last-Modified) only that one is sent, or `none` of them
     changed_after=N         from request N+1 on the content is another one of the same length, with another ETag
     skip=N                  `fail`, `drop` and `stall` begin after the first N requests (yt-dlp probes a file with one)
     key=TEXT                no effect, but requests are counted for each path and key
@@ -39,17 +40,20 @@ class Faults:
     stall_times: int = 1
     ignore_range: bool = False
     no_length: bool = False
+    validators: str | None = None
     changed_after: int | None = None
     skip: int = 0
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Faults:
         values = {name: query[name] for name in FAULT_NAMES if name in query}
-        texts = {name: values.pop(name) for name in ("fail", "retry_after") if name in values}
+        texts = {name: values.pop(name) for name in ("fail", "retry_after", "validators") if name in values}
         numbers = {name: _number(name, value) for name, value in values.items()}
         flags = {name: bool(numbers.pop(name)) for name in ("ignore_range", "no_length") if name in numbers}
         if numbers.get("rate") == 0:
             raise BadFault("rate must be at least 1")
+        if texts.get("validators", "none") not in ("etag", "date", "none"):
+            raise BadFault("validators must be etag, date or none")
         return cls(**texts, **numbers, **flags)  # type: ignore[arg-type]  # three kinds of values, by name
 
 

@@ -23,6 +23,7 @@ class RequestRecord:
     status: int = 0
     bytes_sent: int = 0
     finished: bool = False  #: The whole answer went out.
+    ended_at: float = 0  #: When its last byte was handed to the kernel; 0 until then.
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -41,10 +42,19 @@ class _Entry:
         self.status = 0
         self.bytes_sent = 0
         self.finished = False
+        self.ended_at = 0.0
 
     def frozen(self) -> RequestRecord:
         return RequestRecord(
-            self.method, self.path, self.query, self.range, self.started_at, self.status, self.bytes_sent, self.finished
+            self.method,
+            self.path,
+            self.query,
+            self.range,
+            self.started_at,
+            self.status,
+            self.bytes_sent,
+            self.finished,
+            self.ended_at,
         )
 
 
@@ -87,6 +97,7 @@ def _recording(entry: _Entry, scope: Scope, send: Send) -> Send:
             raise HungUp  # it went away while the server waited for room in its buffer
         if counts_body:
             entry.bytes_sent += len(message.get("body", b""))
-        entry.finished = not more_body
+        if not more_body:
+            entry.finished, entry.ended_at = True, time.time()
 
     return recording_send

@@ -26,8 +26,12 @@ _NOT_XML = {code: None for code in range(32) if code not in (9, 10, 13)}
 
 
 def video_page(base_url: str, name: str, query: Mapping[str, str], inherited: Inherited) -> str:
-    """A page about one video, with schema.org data as video sites write it. The video is at `media`: the clip."""
+    """A page about one video, with schema.org data as video sites write it. The video is at `media`: the clip.
+
+    It lasts as many seconds as `duration` says; of another video than the clip nothing is said without it.
+    """
     title = query.get("title", f"The video {name}")
+    seconds = query.get("duration", "" if "media" in query else _CLIP_SECONDS)
     data = {
         "@context": "https://schema.org",
         "@type": "VideoObject",
@@ -35,7 +39,7 @@ def video_page(base_url: str, name: str, query: Mapping[str, str], inherited: In
         "description": f"A test page about {title}",
         "thumbnailUrl": f"{base_url}/thumbnail.jpg",
         "uploadDate": "2015-01-01T12:00:00+00:00",
-        "duration": f"PT{_CLIP_SECONDS}S",
+        **({"duration": f"PT{seconds}S"} if seconds else {}),
         "contentUrl": urljoin(base_url, inherited.link(query.get("media", "/clip.mp4"))),
         "author": {"@type": "Person", "name": query.get("uploader", "Blender Foundation")},
         "hasPart": [

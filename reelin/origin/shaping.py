@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelin.origin.faults import BadFault, Faults, Plan, plan
 
+_VALIDATORS = {"etag": "etag", "date": "last-modified"}
 _SLICE_SECONDS = 0.02
 #: How far a body may lag behind its rate and still catch up. A real link has no more to give than its rate, but the
 #: pauses of a busy machine should not make it slower.
@@ -62,7 +63,10 @@ class FaultyApp:
         if todo.faults.ignore_range or todo.faults.no_length:
             scope["headers"] = [header for header in scope["headers"] if header[0] not in (b"range", b"if-range")]
         if todo.faults.no_length:
-            send = _without_length(send)
+            send = _without(send, "content-length", "accept-ranges")
+        if todo.faults.validators is not None:
+            kept = _VALIDATORS.get(todo.faults.validators)
+            send = _without(send, *(name for name in _VALIDATORS.values() if name != kept))
         if todo.shapes_body and scope["method"] != "HEAD":
             send = ShapedBody(todo, connection_of(scope), receive, send)
         await self._app(scope, receive, send)
@@ -77,15 +81,15 @@ def _failure(todo: Plan) -> PlainTextResponse:
     return PlainTextResponse(text, status, headers)
 
 
-def _without_length(send: Send) -> Send:
-    async def chunked_send(message: Message) -> None:
+def _without(send: Send, *names: str) -> Send:
+    async def send_the_rest(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=message["headers"])
-            del headers["content-length"]
-            del headers["accept-ranges"]
+            for name in names:
+                del headers[name]
         await send(message)
 
-    return chunked_send
+    return send_the_rest
 
 
 class ShapedBody:

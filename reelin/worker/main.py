@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from reelin.engine.claims import Ledger
+from reelin.engine.disk import Disk
+from reelin.engine.frugal import FrugalEngine
 from reelin.engine.guard.process import GuardProcess
 from reelin.engine.pool import EnginePool
 from reelin.engine.seam import Engine
@@ -46,9 +49,11 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
         stall_seconds=settings.stall_seconds,
         cookies_dir=settings.cookies_dir,
         guard=GuardProcess(settings.egress_allow),
+        scratch_root=settings.scratch_dir,
     )
     await pool.start()
+    disk = Disk(settings.media_dir, settings.min_free_bytes)
     try:
-        yield pool
+        yield FrugalEngine(pool, disk, Ledger(settings.scratch_dir / ".claims"))
     finally:
         await pool.close()

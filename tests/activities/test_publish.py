@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from reelin.activities import publish
+from reelin.activities.scratch import plan_of
 from reelin.contracts.jobs import Kind
 from reelin.contracts.media import Downloaded, Metadata, Role, ScratchFile
 from reelin.contracts.options import Options
@@ -161,5 +163,23 @@ def test_choosing_again_keeps_what_stands_in_the_media_folder_already(scratch: P
 
 def test_a_plan_that_cannot_be_read_is_no_plan(scratch: Path) -> None:
     scratch.mkdir()
-    (scratch / publish.PLAN).write_text('{"of": "another version"}')
+    plan_of(scratch).write_text('{"of": "another version"}')
     assert publish.read_plan(a_job(), scratch) is None
+
+
+@pytest.mark.parametrize("name", ["../other-job/media.mp4", "/etc/passwd", "a/../../b.mp4", ".hidden", "", "a//b"])
+def test_a_child_cannot_name_a_file_outside_its_folder(name: str) -> None:
+    with pytest.raises(ValidationError):
+        ScratchFile(name=name, role=Role.MEDIA, suffix=".mp4", size_bytes=1, sha256="x")
+
+
+@pytest.mark.parametrize("suffix", ["/../../x.mp4", ".mp4/x", "../x"])
+def test_a_child_cannot_choose_where_a_file_is_published(suffix: str) -> None:
+    with pytest.raises(ValidationError):
+        ScratchFile(name="media.mp4", role=Role.MEDIA, suffix=suffix, size_bytes=1, sha256="x")
+
+
+def test_a_plan_that_a_child_left_in_its_folder_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    assert not plan_of(folder).is_relative_to(folder)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from reelin.api import health
 from reelin.api.limits import MAX_BODY_BYTES
 from reelin.contracts.work import DOWNLOAD_QUEUE
-from tests.api.service import Api
+from tests.api.service import Api, api_in_memory
 
 
 async def test_the_process_is_alive(api: Api) -> None:
@@ -36,7 +37,6 @@ async def test_ready_means_every_part_answers(api: Api) -> None:
 async def test_what_is_missing_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.control.away = True
     api.control.polling = {**api.control.polling, DOWNLOAD_QUEUE: 0}
-    monkeypatch.setattr(health, "LOW_WATER_BYTES", 2**62)
     await api.library.close()
 
     async def broken() -> None:
@@ -48,8 +48,14 @@ async def test_what_is_missing_is_named(api: Api, monkeypatch: pytest.MonkeyPatc
     assert (answer.status_code, said["ok"]) == (503, False)
     assert "connection refused" in said["temporal"]["reason"]
     assert DOWNLOAD_QUEUE in said["worker"]["reason"]
-    assert "free" in said["disk"]["reason"]
     assert "log" in said["database"]["reason"] and "secret" not in answer.text
+
+
+async def test_a_disk_below_the_low_water_mark_is_not_ready(tmp_path: Path) -> None:
+    async with api_in_memory(tmp_path, min_free_bytes=2**62) as full:
+        answer = await full.client.get("/readyz")
+    assert answer.status_code == 503
+    assert "free on the disk" in answer.json()["disk"]["reason"]
 
 
 async def test_a_part_that_hangs_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from reelin.cli import checks
 from reelin.cli.checks import Verdict
 from reelin.cli.endpoint import Endpoint
 from reelin.cli.program import run
+from reelin.engine import landlock as kernel
 from reelin.settings import load_settings
 from tests.cli.api import Api
 
@@ -30,11 +31,38 @@ def test_a_folder_that_cannot_be_written_is_bad() -> None:
     assert finding.remedy
 
 
+def test_a_disk_on_which_downloads_would_wait_is_worth_a_note(tmp_path: Path) -> None:
+    assert checks.free_disk(tmp_path, 0).verdict is Verdict.GOOD
+    finding = checks.free_disk(tmp_path, 10**18)
+    assert finding.verdict is Verdict.NOTE
+    assert "REELIN_MIN_FREE_BYTES" in finding.remedy
+
+
 def test_an_old_yt_dlp_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "version", lambda _name: "2025.12.31")
     assert checks.yt_dlp().verdict is Verdict.BAD
     monkeypatch.setattr(checks, "version", lambda _name: "2026.7.4")
     assert checks.yt_dlp().verdict is Verdict.GOOD
+
+
+@pytest.mark.parametrize(
+    ("version", "works", "said"),
+    [
+        (7, True, "in force for each download: files, TCP, signals (Landlock 7)"),
+        (3, True, "in force for each download: files (Landlock 3)"),
+        (1, True, "off: the kernel has version 1"),
+        (7, False, "off: the kernel has version 7"),
+        (0, False, "off: this kernel or container lacks it"),
+    ],
+)
+def test_the_sandbox_is_called_in_force_only_where_it_is(
+    version: int, works: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "abi", lambda: version)
+    monkeypatch.setattr(kernel, "in_force", lambda: works)
+    finding = checks.landlock()
+    assert finding.text == said
+    assert (finding.verdict is Verdict.GOOD) == said.startswith("in force")
 
 
 def test_a_program_that_does_not_run_is_bad(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_off_loopback_it_does_not_start_without_a_token(tmp_path: Path) -> None:
         ({"REELIN_MAX_DOWNLOAD": "3"}, ["REELIN_MAX_DOWNLOAD", "Did you mean REELIN_MAX_DOWNLOADS?"]),
         ({"REELIN_MAX_DOWNLOADS": "many"}, ["REELIN_MAX_DOWNLOADS", "many"]),
         ({"REELIN_EGRESS_ALLOW": "10.0.0.0/99"}, ["REELIN_EGRESS_ALLOW"]),
+        ({"REELIN_MIN_FREE_BYTES": "-1"}, ["REELIN_MIN_FREE_BYTES"]),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, environment: dict[str, str], words: list[str]) -> None:

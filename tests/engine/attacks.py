@@ -134,7 +134,9 @@ def routes(victim: str, origin: str, clip: bytes, secret: str) -> Callable[[str]
     segment = f"{origin}/hls/plain/360p-00.ts"
 
     def second_time(times: int) -> Answer:
-        return (200, {"Content-Type": "video/mp4"}, clip) if not times else (302, {"Location": f"{v}/x.mp4"}, b"")
+        # Not named a video, it has to be looked into, and is asked for once more.
+        first = (200, {"Content-Type": "application/octet-stream"}, clip)
+        return first if not times else (302, {"Location": f"{v}/x.mp4"}, b"")
 
     def table(own: str) -> dict[str, Callable[[int], Answer]]:
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from reelin.contracts.jobs import Phase
 from reelin.contracts.media import Downloaded
 from reelin.contracts.options import Options
 from reelin.engine.pool import EnginePool
-from reelin.engine.seam import DownloadTask, Report
+from reelin.engine.seam import DownloadTask, Engine, Report
 from reelin.errors import MediaFailure
+from reelin.origin.server import Origin
 
 STALL_SECONDS = 3.0
 
@@ -32,12 +34,12 @@ def task_for(url: str, folder: Path, preset: str = "best", **options: Any) -> Do
 class Watched:
     """A download that is under way, and what it has reported."""
 
-    def __init__(self, pool: EnginePool, task: DownloadTask) -> None:
+    def __init__(self, pool: EnginePool, task: DownloadTask, engine: Engine | None = None) -> None:
         self.reports: list[Report] = []
         self._pool = pool
         self._job_id = task.job_id
         self._waiting: list[tuple[Moment, asyncio.Future[Report]]] = []
-        self.outcome = asyncio.create_task(pool.download(task, self._note))
+        self.outcome = asyncio.create_task((engine or pool).download(task, self._note))
 
     @property
     def phases(self) -> list[Phase]:
@@ -83,6 +85,45 @@ def phase_is(phase: Phase) -> Moment:
 
 def media_of(downloaded: Downloaded, folder: Path) -> bytes:
     return (folder / downloaded.files[0].name).read_bytes()
+
+
+def parts(folder: Path, pattern: str) -> list[Path]:
+    """What is on its way in a scratch folder."""
+    return sorted((folder / "parts").glob(pattern))
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (path,) = parts(folder, pattern)
+    return path
+
+
+def rewrite(record: Path, **changes: Any) -> None:
+    record.write_text(json.dumps({**json.loads(record.read_text()), **changes}))
+
+
+def blank(path: Path, begin: int) -> None:
+    """What a power loss may leave behind the last byte that was synced: a length, and nothing behind it."""
+    length = path.stat().st_size - begin
+    with path.open("r+b") as file:
+        file.seek(begin)
+        file.write(bytes(length))
+
+
+class Undisturbed:
+    """What a download makes when nothing goes wrong, fetched once for each path."""
+
+    def __init__(self, pool: EnginePool, origin: Origin, folder: Path) -> None:
+        self._pool = pool
+        self._origin = origin
+        self._folder = folder
+        self._known: dict[str, bytes] = {}
+
+    async def __call__(self, path: str) -> bytes:
+        if path not in self._known:
+            folder = self._folder / str(len(self._known))
+            task = task_for(self._origin.url_for(path), folder)
+            self._known[path] = media_of(await self._pool.download(task, ignore), folder)
+        return self._known[path]
 
 
 def sha256(data: bytes) -> str:

@@ -297,6 +297,8 @@ def test_every_kind_that_only_a_text_can_tell_is_covered_by_a_real_message() -> 
         (ProxyError("Tunnel connection failed: 403 Blocked address"), "blocked_address"),
         (http_error(403, "Blocked address"), "blocked_address"),
         (http_error(502, "Name resolution failed"), "dns"),
+        (http_error(502, "Connection failed"), "network"),
+        (http_error(502, "Bad Gateway"), "site_error"),
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value)[:60],
 )  # fmt: skip

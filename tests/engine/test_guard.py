@@ -23,6 +23,7 @@ from reelin.contracts.options import Options
 from reelin.contracts.urls import IPAddress, reachable
 from reelin.engine.child.downloader import Downloader
 from reelin.engine.child.egress import Egress
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.environment import environment
 from reelin.engine.guard.dial import Dialer, DialFailed
@@ -58,7 +59,11 @@ async def guard() -> GuardProcess:
 async def guarded(guard: GuardProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EnginePool]:
     hostile = {"NO_PROXY": "*", "no_proxy": "*", "HTTPS_PROXY": "http://127.0.0.2:9", "ftp_proxy": "http://127.0.0.2:9"}
     pool = EnginePool(
-        cookies_dir=tmp_path_factory.mktemp("cookies"), stall_seconds=STALL_SECONDS, guard=guard, environment=hostile
+        cookies_dir=tmp_path_factory.mktemp("cookies"),
+        stall_seconds=STALL_SECONDS,
+        guard=guard,
+        environment=hostile,
+        scratch_root=tmp_path_factory.getbasetemp(),
     )
     await pool.start()
     yield pool
@@ -288,7 +293,7 @@ async def test_a_name_that_turns_private_after_the_first_look_is_blocked_then(
     named: EnginePool, names: Names, origin: Origin, victim: Victim, tmp_path: Path
 ) -> None:
     """DNS rebinding: the first connection goes to the address that was checked, the next lookup is checked anew."""
-    url = origin.url_for("/file/300000/rebinding.mp4").replace("127.0.0.1", "rebinding.test")
+    url = origin.url_for("/hls/plain/master.m3u8").replace("127.0.0.1", "rebinding.test")
     assert await attack(named, url, tmp_path) == "blocked_address"
     assert names.asked.count("rebinding.test") == 2
     assert victim.connections == 0
@@ -357,7 +362,7 @@ async def test_a_cancelled_download_ends_on_the_other_side_of_the_guard_too(
     await asyncio.gather(watched.outcome, return_exceptions=True)
     assert await gone_within(1, pid)
     async with asyncio.timeout(3):
-        while len(origin.requests(url)) < 2:  # the server logs a request when it is over
+        while not origin.requests(url):  # the server logs a request when it is over
             await asyncio.sleep(0.05)
     assert origin.bytes_sent("/file/5000000/cancelled.mp4") < 2_500_000
 
@@ -472,7 +477,7 @@ def test_no_header_of_a_page_switches_the_proxy_off(origin: Origin, tmp_path: Pa
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
     downloader = Downloader(
         {"quiet": True, "proxy": nowhere},
-        extractors={},
+        extractors=Extractors(),
         fetched=Fetched(tmp_path),
         on_video=ignore_all,
         on_wait=ignore_all,

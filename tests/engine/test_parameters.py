@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from yt_dlp.postprocessor import FFmpegPostProcessor
 
 from reelin.contracts.options import PRESETS, Options
 from reelin.engine.child.parameters import parameters
+from reelin.engine.cookies import read_jar
 from reelin.engine.seam import DownloadTask, ExtractTask
 from reelin.errors import MediaFailure
 
@@ -68,7 +68,7 @@ def made(scratch: Path, *, preset: str = "best", **options: Any) -> dict[str, An
         preset=preset,
         options=Options.model_validate(options),
     )
-    return parameters(task, ffmpeg=FFMPEG, cookies_dir=str(scratch.parent / "cookies"))
+    return parameters(task, ffmpeg=FFMPEG)
 
 
 def steps(params: dict[str, Any]) -> list[str]:
@@ -82,7 +82,7 @@ def step(params: dict[str, Any], key: str) -> dict[str, Any]:
 
 def test_no_parameter_is_outside_the_allow_list(scratch: Path) -> None:
     looking = ExtractTask(job_id="info-1", url="https://example.org/v", scratch_dir=str(scratch), options=Options())
-    seen = set(parameters(looking, ffmpeg=FFMPEG, cookies_dir=str(scratch)))
+    seen = set(parameters(looking, ffmpeg=FFMPEG))
     seen |= made(scratch, **EVERYTHING).keys() | made(scratch, container="webm").keys()
     seen |= made(scratch, sections=[{"start_seconds": 1, "end_seconds": 2}]).keys()
     assert seen | {"cookiefile"} == ALLOWED
@@ -304,29 +304,34 @@ def test_options_that_contradict_each_other_are_refused_by_name(
     assert caught.value.kind == "bad_options"
 
 
-def test_ytdlp_gets_a_private_copy_of_the_cookie_jar(scratch: Path) -> None:
-    jars = scratch.parent / "cookies"
-    jars.mkdir()
-    (jars / "work.txt").write_text("# Netscape HTTP Cookie File\n")
-    copy = Path(made(scratch, cookies="work")["cookiefile"])
-    assert copy.parent == scratch
-    assert copy.read_text() == "# Netscape HTTP Cookie File\n"
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    copy.write_text("changed by yt-dlp")
-    assert (jars / "work.txt").read_text() == "# Netscape HTTP Cookie File\n"
+def test_ytdlp_gets_cookies_in_a_stream_of_its_own_and_no_file_holds_them(scratch: Path) -> None:
+    jar = "# Netscape HTTP Cookie File\n.example.org\tTRUE\t/\tFALSE\t4102444800\tname\tvalue\n"
+    task = ExtractTask(job_id="x", url="https://example.org/v", scratch_dir=str(scratch), options=Options())
+    params = parameters(task, ffmpeg=FFMPEG, cookies=jar)
+    with YoutubeDL(params) as downloader:
+        assert [(cookie.name, cookie.value) for cookie in downloader.cookiejar] == [("name", "value")]
+    assert "name\tvalue" in params["cookiefile"].getvalue()
+    assert list(scratch.iterdir()) == []
 
 
-def test_a_missing_cookie_jar_is_named_with_its_remedy(scratch: Path) -> None:
+def test_a_missing_cookie_jar_is_named_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(MediaFailure, match=r"'work'.*Export.*work\.txt") as caught:
-        made(scratch, cookies="work")
+        read_jar(tmp_path, "work")
     assert caught.value.kind == "bad_options"
-    assert str(scratch.parent) not in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_cookie_jar_that_is_not_text_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / "work.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MediaFailure, match=r"'work' cannot be read") as caught:
+        read_jar(tmp_path, "work")
+    assert caught.value.kind == "bad_options"
 
 
 def test_a_look_fetches_nothing_and_takes_any_format(scratch: Path) -> None:
     options = Options(format="-", container="webm", embed_thumbnail=True)
     task = ExtractTask(job_id="info-1", url="https://example.org/v", scratch_dir=str(scratch), options=options)
-    params = parameters(task, ffmpeg=FFMPEG, cookies_dir=str(scratch))
+    params = parameters(task, ffmpeg=FFMPEG)
     assert (params["skip_download"], params["extract_flat"]) == (True, "in_playlist")
     assert "postprocessors" not in params
     with YoutubeDL(params, auto_init=False) as downloader:

@@ -29,6 +29,7 @@ from tests.engine.running import (
     gone_within,
     group,
     ignore,
+    kill_at,
     media_of,
     phase_is,
     sha256,
@@ -156,6 +157,18 @@ async def test_a_download_larger_than_allowed_is_refused(
     assert not list(tmp_path.glob("media*"))
 
 
+async def test_the_size_limit_counts_all_streams_of_a_merge(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
+    video, audio = (
+        sum(len(origin.reference(f"/{name}")) for name in origin.media.files if name.startswith(f"dash/{stream}-"))
+        for stream in (0, 2)
+    )
+    task = task_for(origin.url_for("/dash/manifest.mpd"), tmp_path / "over", max_bytes=video + audio // 2)
+    with pytest.raises(MediaFailure) as failure:
+        await pool.download(task, ignore)
+    assert failure.value.kind == FailureKind.TOO_LARGE
+    await pool.download(task_for(task.url, tmp_path / "just", max_bytes=video + audio), ignore)
+
+
 async def test_a_finished_task_is_not_fetched_again(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
     task = task_for(origin.url_for("/file/200000/once.mp4"), tmp_path)
     first = await pool.download(task, ignore)
@@ -167,14 +180,17 @@ async def test_a_finished_task_is_not_fetched_again(pool: EnginePool, origin: Or
 async def test_a_direct_file_that_turns_out_to_be_forbidden_is_not_called_expired(
     pool: EnginePool, origin: Origin, tmp_path: Path
 ) -> None:
-    url = origin.url_for("/file/100000/forbidden-after-the-probe", fail="403x9", skip=1)
+    # One request before the kill; after it a probe, and then the rest of the file is asked for.
+    url = origin.url_for("/file/900000/forbidden-after-the-probe", rate=500_000, fail="403x9", skip=2)
+    task = task_for(url, tmp_path)
+    await kill_at(pool, task, bytes_reach(200_000))
     with pytest.raises(MediaFailure) as raised:
-        await pool.download(task_for(url, tmp_path / "task"), lambda _: None)
+        await pool.download(task, ignore)
     assert raised.value.kind == FailureKind.FORBIDDEN
 
 
 async def test_a_stall_is_ended_and_called_by_its_name(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
-    url = origin.url_for("/file/900000/stalls.mp4", stall_after=300_000, stall_times=9, skip=1)
+    url = origin.url_for("/file/900000/stalls.mp4", stall_after=300_000, stall_times=9)
     watched = Watched(pool, task_for(url, tmp_path))
     await watched.reaches(bytes_reach(100_000))
     pid, began = watched.pid, time.monotonic()

@@ -109,7 +109,7 @@ def test_phase_changes_and_the_last_byte_go_out_at_once() -> None:
     outlet = Outlet()
     reporter = Reporter(outlet, None)
     reporter.extracting()
-    reporter.video({"filesize": 1000}, "a title")
+    reporter.video({"filesize": 1000}, "a title", copies=1)
     for have in range(0, 1000, 10):
         reporter.on_progress(status("video", have, 1000))
     reporter.on_progress(finished("video", 1000))
@@ -129,7 +129,7 @@ def test_a_report_that_was_held_back_is_sent_later(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("reelin.engine.child.progress.time.monotonic", lambda: now[0])
     outlet = Outlet()
     reporter = Reporter(outlet, None)
-    reporter.video({"filesize": None}, "")
+    reporter.video({"filesize": None}, "", copies=1)
     reporter.on_progress(status("video", 10, 1000))
     reporter.on_progress(status("video", 20, 1000))
     reporter.flush()
@@ -142,7 +142,7 @@ def test_a_report_that_was_held_back_is_sent_later(monkeypatch: pytest.MonkeyPat
 
 def test_streams_together_may_not_exceed_the_limit() -> None:
     reporter = Reporter(Outlet(), max_bytes=1000)
-    reporter.video({"requested_formats": [{}, {}]}, "")
+    reporter.video({"requested_formats": [{}, {}]}, "", copies=2)
     reporter.on_progress(finished("video", 900))
     with pytest.raises(MediaFailure) as failure:
         reporter.on_progress(status("sound", 10, 101))
@@ -177,5 +177,14 @@ def test_only_bytes_extend_the_patience_with_a_download(monkeypatch: pytest.Monk
     patience.note(Alive(for_seconds=60))
     assert patience.remaining_seconds() == 90
     patience.note(_news(Phase.MERGING, 6))
-    assert patience.remaining_seconds() == 120
+    assert patience.remaining_seconds() == 30
     assert patience.failure().kind == FailureKind.PROCESSING
+
+
+def test_a_program_has_ten_seconds_to_start_however_little_patience_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reelin.engine.stall.time.monotonic", lambda: 0.0)
+    patience = Patience(2)
+    patience.note(_news(Phase.DOWNLOADING, 5))
+    assert patience.remaining_seconds() == 2
+    patience.note(_news(Phase.PROCESSING, 5))
+    assert patience.remaining_seconds() == 10

@@ -6,10 +6,10 @@ Each test names a state that a killed or interfered-with attempt leaves on disk.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,33 +17,39 @@ from typing import Any
 import pytest
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import Phase
-from reelin.engine.child.records import read_record
 from reelin.engine.pool import EnginePool
-from reelin.engine.programs import find_ffmpeg
 from reelin.errors import MediaFailure
 from reelin.origin.server import Origin
-from tests.engine.running import Watched, bytes_reach, ignore, kill_at, media_of, phase_is, task_for
+from tests.engine.running import (
+    Undisturbed,
+    Watched,
+    blank,
+    bytes_reach,
+    ignore,
+    kill_at,
+    media_of,
+    only,
+    rewrite,
+    task_for,
+)
 
 FILE_BYTES = 600_000
 RATE = 600_000
-#: Fragments of one stream of the test media, and threads that fetch them.
-THREADS = 4
-
-
-def parts(folder: Path, pattern: str) -> list[Path]:
-    return sorted((folder / "parts").glob(pattern))
-
-
-def only(folder: Path, pattern: str) -> Path:
-    (path,) = parts(folder, pattern)
-    return path
 
 
 def resumed_at(origin: Origin, url: str) -> list[int]:
     """Where the ranges that were asked for began."""
     ranges = [record.range for record in origin.requests(url) if record.range]
     return [int(each.removeprefix("bytes=").partition("-")[0]) for each in ranges]
+
+
+def leave_part(folder: Path, content: bytes) -> None:
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "media.mp4.part").write_bytes(content)
+
+
+def etag_of(folder: Path) -> str:
+    return str(json.loads(only(folder, "*.part.json").read_text())["version"]["etag"])
 
 
 # Direct files
@@ -77,6 +83,18 @@ async def test_a_part_that_is_complete_already_is_taken(pool: EnginePool, origin
     assert not resumed_at(origin, task.url)
 
 
+async def test_a_complete_part_of_unknown_length_is_taken_when_the_server_has_no_more(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/unknown.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
+    only(tmp_path, "*.part").write_bytes(origin.reference(task.url))
+    rewrite(only(tmp_path, "*.part.json"), version={"etag": etag_of(tmp_path)})
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    assert [record.status for record in origin.requests(task.url) if record.range] == [416]
+
+
 async def test_a_server_that_ignores_ranges_sends_it_all_again(
     pool: EnginePool, origin: Origin, tmp_path: Path
 ) -> None:
@@ -86,29 +104,175 @@ async def test_a_server_that_ignores_ranges_sends_it_all_again(
     assert media_of(downloaded, tmp_path) == origin.reference(task.url)
 
 
-async def test_a_file_that_changed_meanwhile_is_fetched_afresh(
-    pool: EnginePool, origin: Origin, tmp_path: Path
+@pytest.mark.parametrize(
+    ("validators", "answers"),
+    # With a validator the server itself sends the new file; without one it sends the rest, which does not fit.
+    [("etag", [200]), ("date", [200]), ("none", [206, 200])],
+)
+async def test_a_file_that_changed_meanwhile_is_fetched_afresh_and_never_spliced(
+    pool: EnginePool, origin: Origin, tmp_path: Path, validators: str, answers: list[int]
 ) -> None:
-    # Two requests in the first attempt, a probe and the download; the same again in the second.
-    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/changed.mp4", rate=RATE, changed_after=2), tmp_path)
+    # One request in the first attempt; whatever the second one asks for has changed.
+    path = f"/file/{FILE_BYTES}/changed-{validators}.mp4"
+    task = task_for(origin.url_for(path, rate=RATE, changed_after=1, validators=validators), tmp_path)
     await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
     downloaded = await pool.download(task, ignore)
     assert media_of(downloaded, tmp_path) == origin.reference(task.url, generation=1)
+    assert [record.status for record in origin.requests(path)][3:] == answers
 
 
-async def test_without_a_record_a_part_is_worth_nothing(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
-    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/unvouched.mp4", rate=RATE), tmp_path)
+@pytest.mark.parametrize("validators", ["etag", "date", "none"])
+async def test_a_file_that_did_not_change_is_resumed_whatever_names_its_version(
+    pool: EnginePool, origin: Origin, tmp_path: Path, validators: str
+) -> None:
+    path = f"/file/{FILE_BYTES}/unchanged-{validators}.mp4"
+    task = task_for(origin.url_for(path, rate=RATE, validators=validators), tmp_path)
     await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
-    only(tmp_path, "*.part.json").write_text("{ half a rec")
-    only(tmp_path, "*.part").write_bytes(b"other bytes" * 1000)
     downloaded = await pool.download(task, ignore)
     assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    assert [record.status for record in origin.requests(path)][3:] == [206]
+    (begin,) = resumed_at(origin, task.url)
+    assert begin >= FILE_BYTES // 2 - RATE // 4
+
+
+BAD_RECORDS: dict[str, str | None] = {
+    "missing": None,
+    "empty": "",
+    "truncated": '{"version": {"etag": "x"',
+    "garbage": "\x00\xff\x00 not a record",
+    "nested without end": "[" * 100_000,
+    "a list": "[1, 2, 3]",
+    "wrong types": '{"identity": 3, "boot": [], "synced": "all", "version": "1"}',
+    "a version of wrong types": '{"version": {"etag": 5, "last_modified": [], "total": "many", "encoded": "no"}}',
+    "unknown fields": '{"version": {"colour": "blue"}}',
+}
+
+
+@pytest.mark.parametrize("record", BAD_RECORDS.values(), ids=BAD_RECORDS)
+async def test_bytes_that_no_sound_record_vouches_for_are_worth_nothing(
+    pool: EnginePool, origin: Origin, tmp_path: Path, record: str | None
+) -> None:
+    task = task_for(origin.url_for("/file/200000/unvouched.mp4"), tmp_path)
+    leave_part(tmp_path, b"other bytes" * 1000)
+    if record is not None:
+        (tmp_path / "parts" / "media.mp4.part.json").write_text(record, encoding="latin-1")
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        {"etag": 5},
+        {"etag": '"a"\r\nX-Evil: 1'},
+        {"last_modified": ["yesterday"]},
+        {"total": "600000"},
+        {"total": -1},
+        {"total": 1e300},
+        {"total": 10**40},
+        {"total": True},
+        {"encoded": "no"},
+    ],
+    ids=str,
+)
+async def test_an_absurd_version_in_an_otherwise_sound_record_is_not_believed(
+    pool: EnginePool, origin: Origin, tmp_path: Path, version: dict[str, Any]
+) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/absurd.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 4))
+    record = only(tmp_path, "*.part.json")
+    rewrite(record, version={**json.loads(record.read_text())["version"], **version})
+    os.truncate(only(tmp_path, "*.part"), 50_000)
+    with only(tmp_path, "*.part").open("ab") as part:
+        part.write(b"other bytes" * 1000)
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+
+
+async def test_a_part_with_holes_counts_as_far_as_it_was_synced(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/sparse.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
+    rewrite(only(tmp_path, "*.part.json"), synced=200_000)
+    part = only(tmp_path, "*.part")
+    os.truncate(part, 300_000)
+    os.truncate(part, FILE_BYTES)  # Of the right size, as a downloader leaves it that fills a file from several ends.
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    assert resumed_at(origin, task.url) == [200_000]
+
+
+async def test_after_a_power_loss_a_part_counts_as_far_as_it_was_synced(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/powerless.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
+    rewrite(only(tmp_path, "*.part.json"), synced=200_000, boot="an earlier one")
+    blank(only(tmp_path, "*.part"), 200_000)
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    assert resumed_at(origin, task.url) == [200_000]
+
+
+async def test_a_kill_after_a_power_loss_costs_no_more_than_any_other(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/twice.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 3))
+    rewrite(only(tmp_path, "*.part.json"), synced=100_000, boot="an earlier one")
+    report = await kill_at(pool, task, bytes_reach(FILE_BYTES * 2 // 3))
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    first, second = resumed_at(origin, task.url)
+    assert first == 100_000
+    assert second >= report.progress.downloaded_bytes
+
+
+async def test_a_part_longer_than_its_file_is_worth_nothing(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/longer.mp4", rate=RATE), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
+    with only(tmp_path, "*.part").open("ab") as part:
+        part.write(b"more than there is" * 50_000)
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"/file/{FILE_BYTES}/one.mp4", f"/file/{FILE_BYTES}/another.mp4"),
+        (f"/file/{FILE_BYTES}/one.mp4", "/hls/plain/master.m3u8"),
+        ("/hls/plain/master.m3u8", f"/file/{FILE_BYTES}/another.mp4"),
+        ("/hls/plain/master.m3u8", "/hls/plain/180p.m3u8"),
+        ("/hls/plain/master.m3u8", "/hls/aes/master.m3u8"),
+        ("/dash/manifest.mpd", "/hls/av/master.m3u8"),
+    ],
+)
+async def test_what_another_url_or_format_has_left_is_not_taken_for_ones_own(
+    pool: EnginePool, origin: Origin, tmp_path: Path, undisturbed: Undisturbed, before: str, after: str
+) -> None:
+    expected = await undisturbed(after)
+    faults: dict[str, Any] = {"rate": RATE, "validators": "none", "seg_rate": RATE}
+    await kill_at(pool, task_for(origin.url_for(before, **faults), tmp_path / "job"), bytes_reach(FILE_BYTES // 4))
+    downloaded = await pool.download(task_for(origin.url_for(after, validators="none"), tmp_path / "job"), ignore)
+    assert media_of(downloaded, tmp_path / "job") == expected
+
+
+async def test_what_another_format_of_the_same_address_has_left_is_not_taken_for_ones_own(
+    pool: EnginePool, origin: Origin, tmp_path: Path
+) -> None:
+    url = origin.url_for("/hls/plain/master.m3u8", seg_rate=RATE)
+    alone = await pool.download(task_for(url, tmp_path / "alone", preset="smallest"), ignore)
+    await kill_at(pool, task_for(url, tmp_path / "job"), bytes_reach(FILE_BYTES // 4))
+    downloaded = await pool.download(task_for(url, tmp_path / "job", preset="smallest"), ignore)
+    assert media_of(downloaded, tmp_path / "job") == media_of(alone, tmp_path / "alone")
 
 
 async def test_a_dropped_connection_costs_nothing_but_a_request(
     pool: EnginePool, origin: Origin, tmp_path: Path
 ) -> None:
-    url = origin.url_for(f"/file/{FILE_BYTES}/dropped.mp4", drop_after=150_000, drop_times=2, skip=1)
+    url = origin.url_for(f"/file/{FILE_BYTES}/dropped.mp4", drop_after=150_000, drop_times=2)
     downloaded = await pool.download(task_for(url, tmp_path), ignore)
     assert media_of(downloaded, tmp_path) == origin.reference(url)
     begins = resumed_at(origin, url)
@@ -117,9 +281,12 @@ async def test_a_dropped_connection_costs_nothing_but_a_request(
 
 
 async def test_a_server_error_in_between_is_tried_again(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
-    url = origin.url_for(f"/file/{FILE_BYTES}/hiccup.mp4", fail="503x1", skip=1)
-    downloaded = await pool.download(task_for(url, tmp_path), ignore)
-    assert media_of(downloaded, tmp_path) == origin.reference(url)
+    # After the kill a probe and the download, which fails.
+    task = task_for(origin.url_for(f"/file/{FILE_BYTES}/hiccup.mp4", rate=RATE, fail="503x1", skip=2), tmp_path)
+    await kill_at(pool, task, bytes_reach(FILE_BYTES // 2))
+    downloaded = await pool.download(task, ignore)
+    assert media_of(downloaded, tmp_path) == origin.reference(task.url)
+    assert len(resumed_at(origin, task.url)) == 2
 
 
 async def test_a_media_address_that_has_expired_says_so(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
@@ -148,149 +315,18 @@ async def test_a_done_record_without_its_file_is_not_believed(pool: EnginePool, 
     assert media_of(downloaded, tmp_path) == origin.reference(task.url)
 
 
-# Streams of fragments
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> dict[str, bytes]:
-    return {}
-
-
-async def _reference(pool: EnginePool, origin: Origin, folder: Path, path: str, known: dict[str, bytes]) -> bytes:
-    if path not in known:
-        known[path] = media_of(await pool.download(task_for(origin.url_for(path), folder), ignore), folder)
-    return known[path]
-
-
-Spoil = Callable[[Path], object]
-
-
-def _append_garbage(folder: Path) -> None:
-    with only(folder, "*.mp4.part").open("ab") as part:
-        part.write(b"half a fragment" * 5000)
-
-
-def _lose_the_record(folder: Path) -> None:
-    only(folder, "*.ytdl").unlink()
-
-
-def _corrupt_the_record(folder: Path) -> None:
-    only(folder, "*.ytdl").write_text('{"fragments": 3')
-
-
-def _leave_a_fragment_behind(folder: Path) -> None:
-    part = only(folder, "*.mp4.part")
-    part.with_name(f"{part.name}-Frag1").write_bytes(b"an old fragment" * 99)
-    part.with_name(f"{part.name}-Frag9.part").write_bytes(b"half of one" * 99)
-
-
-def _shorten_the_part(folder: Path) -> None:
-    os.truncate(only(folder, "*.mp4.part"), 1000)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [_append_garbage, _lose_the_record, _corrupt_the_record, _leave_a_fragment_behind, _shorten_the_part],
-)
-async def test_whatever_a_killed_hls_download_leaves_no_fragment_is_doubled_or_dropped(
-    pool: EnginePool, origin: Origin, tmp_path: Path, undisturbed: dict[str, bytes], spoil: Spoil
-) -> None:
-    path = "/hls/plain/master.m3u8"
-    expected = await _reference(pool, origin, tmp_path / "reference", path, undisturbed)
-    task = task_for(origin.url_for(path, seg_rate=500_000), tmp_path / "job")
-    await kill_at(pool, task, lambda report: (report.progress.fragment or 0) >= 5)
-    spoil(tmp_path / "job")
-    downloaded = await pool.download(task, ignore)
-    assert media_of(downloaded, tmp_path / "job") == expected
-
-
-@pytest.mark.parametrize("path", ["/hls/plain/master.m3u8", "/hls/aes/master.m3u8", "/dash/manifest.mpd"])
-async def test_at_most_one_fragment_for_each_thread_is_fetched_again(
-    pool: EnginePool, origin: Origin, tmp_path: Path, undisturbed: dict[str, bytes], path: str
-) -> None:
-    expected = await _reference(pool, origin, tmp_path / "reference", path, undisturbed)
-    key = f"twice{path.replace('/', '')}"
-    task = task_for(origin.url_for(path, seg_rate=400_000, seg_key=key), tmp_path / "job", concurrent_fragments=THREADS)
-    await kill_at(pool, task, lambda report: (report.progress.fragment or 0) >= 6)
-    downloaded = await pool.download(task, ignore)
-    assert media_of(downloaded, tmp_path / "job") == expected
-    fragments = [record.path for record in origin.log if key in record.query and "seg_key" not in record.query]
-    keys = [fragment for fragment in fragments if fragment.endswith(".key")]
-    again = len(fragments) - len(set(fragments)) - (len(keys) - len(set(keys)))
-    assert 0 < again <= THREADS
-
-
-async def test_a_slow_first_fragment_does_not_cost_those_that_overtook_it(
-    pool: EnginePool, origin: Origin, tmp_path: Path, undisturbed: dict[str, bytes]
-) -> None:
-    path = "/hls/plain/master.m3u8"
-    expected = await _reference(pool, origin, tmp_path / "reference", path, undisturbed)
-    task = task_for(origin.url_for(path, seg_rate=500_000), tmp_path / "job")
-    await kill_at(pool, task, lambda report: (report.progress.fragment or 0) >= 5)
-    part = only(tmp_path / "job", "*.mp4.part")
-    waiting = [path for path in parts(tmp_path / "job", f"{part.name}-Frag*") if path.suffix not in (".part", ".json")]
-    requests = len(origin.log)
-    downloaded = await pool.download(task, ignore)
-    assert media_of(downloaded, tmp_path / "job") == expected
-    asked_again = [record.path for record in origin.log[requests:]]
-    assert not [path for path in waiting if f"{int(path.name.rpartition('Frag')[2]):03}" in asked_again]
-
-
-async def test_a_kill_while_ffmpeg_works_costs_no_fetched_byte(
-    origin: Origin, tmp_path: Path, undisturbed: dict[str, bytes], pool: EnginePool
-) -> None:
-    path = "/hls/av/master.m3u8"
-    expected = await _reference(pool, origin, tmp_path / "reference", path, undisturbed)
-    slow = tmp_path / "slow-ffmpeg"
-    slow.write_text(f'#!/bin/sh\ncase "$*" in "-y "*) sleep 60 ;; esac\nexec {find_ffmpeg()} "$@"\n')
-    slow.chmod(0o755)
-    task = task_for(origin.url_for(path, seg_key="ffmpegkill"), tmp_path / "job")
-    first = EnginePool(cookies_dir=tmp_path, idle_children=0, ffmpeg=slow)
-    await first.start()
-    try:
-        await kill_at(first, task, phase_is(Phase.MERGING))
-    finally:
-        await first.close()
-    requests = len(origin.log)
-    (tmp_path / "job" / "parts" / "media.temp.mp4").write_bytes(b"half merged")
-    (tmp_path / "job" / "parts" / "media.mp4").write_bytes(b"half merged")
-    downloaded = await pool.download(task, ignore)
-    assert media_of(downloaded, tmp_path / "job") == expected
-    assert not [record for record in origin.log[requests:] if record.path.endswith((".ts", ".m4s", ".aac"))]
-
-
-async def test_subtitles_in_fragments_are_merged_even_when_only_the_last_one_is_missing(
-    pool: EnginePool, origin: Origin, tmp_path: Path
-) -> None:
-    wanted: dict[str, Any] = {"subtitles": {"languages": ["en"]}, "concurrent_fragments": 1}
-    path = "/hls/av/master.m3u8"
-    undisturbed = await pool.download(task_for(origin.url_for(path), tmp_path / "reference", **wanted), ignore)
-    task = task_for(origin.url_for(path, seg_latency_ms=50), tmp_path / "job", **wanted)
-    running = asyncio.create_task(pool.download(task, ignore))
-    record = tmp_path / "job" / "parts" / "media.en.vtt.ytdl"
-    last = len([name for name in origin.media.files if name.startswith("hls/av/") and name.endswith(".vtt")]) - 1
-    while (read_record(record) or {}).get("fragments") != last:
-        assert not running.done()
-        await asyncio.sleep(0.005)
-    os.kill(pool.running_pids[task.job_id], signal.SIGKILL)
-    with pytest.raises(MediaFailure, match="The engine's process ended"):
-        await running
-    assert (await pool.download(task, ignore)).files[1].sha256 == undisturbed.files[1].sha256
-
-
 # Whatever the moment
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_killed_at_random_moments_every_file_comes_out_right(
-    pool: EnginePool, origin: Origin, tmp_path: Path, undisturbed: dict[str, bytes], seed: int
+    pool: EnginePool, origin: Origin, tmp_path: Path, undisturbed: Undisturbed, seed: int
 ) -> None:
     paths = ["/hls/plain/master.m3u8", "/hls/aes/master.m3u8", "/hls/av/master.m3u8", "/dash/manifest.mpd"]
-    for path in paths:
-        await _reference(pool, origin, tmp_path / path.replace("/", ""), path, undisturbed)
+    expected = {path: await undisturbed(path) for path in paths}
     urls = {path: origin.url_for(path, seg_rate=600_000) for path in paths}
     urls["direct"] = origin.url_for(f"/file/{FILE_BYTES}/random{seed}.mp4", rate=RATE)
-    undisturbed["direct"] = origin.reference(urls["direct"])
+    expected["direct"] = origin.reference(urls["direct"])
 
     async def torture(name: str, url: str) -> None:
         dice = random.Random(f"{seed} {name}")
@@ -300,7 +336,7 @@ async def test_killed_at_random_moments_every_file_comes_out_right(
                 continue
             break
         downloaded = await pool.download(task_for(url, folder), ignore)
-        assert media_of(downloaded, folder) == undisturbed[name], name
+        assert media_of(downloaded, folder) == expected[name], name
 
     await asyncio.gather(*(torture(name, url) for name, url in urls.items()))
 

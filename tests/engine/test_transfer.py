@@ -37,6 +37,7 @@ class Site:
     body: bytes = OLD
     headers: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
+    shifted_by: int = 0
     if_range: bool = True
     length: bool = True
     compress: bool = False
@@ -76,7 +77,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def _part(self, asked: str) -> None:
             found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
             assert found
-            begin, end = int(found[1]), int(found[2] or len(site.body) - 1)
+            begin, end = int(found[1]) + site.shifted_by, int(found[2] or len(site.body) - 1)
             if begin >= len(site.body):
                 self._send(416, b"", {"Content-Range": f"bytes */{len(site.body)}"})
                 return
@@ -103,7 +104,8 @@ def transfer(site: Site, folder: Path, **info: Any) -> bytes:
     params = {"quiet": True, "retries": 1}
     with YoutubeDL(params, auto_init=False) as downloader:
         fd = DirectFD(downloader, downloader.params)
-        Transfer(fd, Partial(path), {"url": site.url, **info}, on_bytes=lambda *_: None).run()
+        asked = {"url": site.url, **info}
+        Transfer(fd, Partial(path), asked, on_bytes=lambda *_: None, on_wait=lambda _: None).run()
     return path.read_bytes()
 
 
@@ -204,6 +206,16 @@ def test_a_server_error_is_tried_again_and_then_raised_as_it_is(tmp_path: Path) 
     with serving(Site(status=502)) as site, pytest.raises(HTTPError) as error:
         transfer(site, tmp_path)
     assert (len(site.asked), error.value.status) == (2, 502)
+
+
+def test_another_part_of_the_file_is_neither_the_rest_nor_the_whole(tmp_path: Path) -> None:
+    leave_half(tmp_path, Version(etag='"1"', total=len(OLD)))
+    with serving(Site(headers={"ETag": '"1"'}, shifted_by=1000)) as site:
+        assert transfer(site, tmp_path) == OLD
+        assert site.asked == [f"bytes={HALF}-", None]
+        (tmp_path / "media.mp4.part").unlink()
+        with pytest.raises(MediaFailure, match="another part of the file"):
+            transfer(site, tmp_path, http_headers={"Range": "bytes=1000-50999"})
 
 
 def test_an_empty_file_is_no_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from reelin.contracts.options import Options
 from reelin.engine.child.channel import Silence
-from reelin.engine.child.downloader import default_extractors
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.task import run_download
 from reelin.engine.child.tools import Tools
 from reelin.engine.programs import find_ffmpeg
@@ -80,7 +80,7 @@ def started(listening: None) -> Iterator[list[Command]]:
 @pytest.fixture
 def run(origin: Origin, tmp_path: Path) -> Callable[..., Path]:
     ffmpeg = str(find_ffmpeg())
-    tools = Tools(ffmpeg=ffmpeg, cookies_dir=str(tmp_path), extractors=default_extractors())
+    tools = Tools(ffmpeg=ffmpeg, extractors=Extractors())
 
     def run(path: str, **options: Any) -> Path:
         scratch = tmp_path / "scratch"

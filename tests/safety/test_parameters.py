@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from reelin.contracts.failures import FailureKind
 from reelin.contracts.options import PRESETS, Options
 from reelin.contracts.urls import check_url
 from reelin.engine.child.parameters import parameters
+from reelin.engine.cookies import read_jar
 from reelin.engine.seam import DownloadTask, ExtractTask
 from reelin.errors import InvalidInput, MediaFailure
 from tests.safety.hostile import few_options, options, presets, urls
@@ -99,7 +101,7 @@ ALLOWED: dict[str, Shape] = {
     "color": exactly("never"),
     "concurrent_fragment_downloads": whole(1, 16),
     "continuedl": exactly(True),
-    "cookiefile": lambda given, scratch: given == str(scratch / "cookies.txt"),
+    "cookiefile": lambda given, _: isinstance(given, io.StringIO),  # no file at all
     "download_ranges": ranges,
     "enable_file_urls": exactly(False),
     "external_downloader": exactly({"default": "native"}),
@@ -169,7 +171,9 @@ def accepted(wanted: dict[str, Any]) -> Options:
 def made(task: DownloadTask | ExtractTask, scratch: Path) -> dict[str, Any]:
     """What yt-dlp would be given; nothing, where the options are refused in a child."""
     try:
-        return parameters(task, ffmpeg=FFMPEG, cookies_dir=str(scratch.parent / "cookies"))
+        name = task.options.cookies
+        cookies = None if name is None else read_jar(scratch.parent / "cookies", name)
+        return parameters(task, ffmpeg=FFMPEG, cookies=cookies)
     except MediaFailure as failure:
         assert failure.kind == FailureKind.BAD_OPTIONS
         return {}

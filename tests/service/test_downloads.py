@@ -100,6 +100,37 @@ def test_a_passing_error_of_the_site_is_waited_out(service: Service, origin: Ori
     assert job.failure is None
 
 
+def test_a_file_shorter_than_announced_is_fetched_once_more_and_never_published(
+    service: Service, origin: Origin
+) -> None:
+    job = service.wait(service.submit(origin.url_for("/page/short", duration="20", seg_key="short")).id)
+    assert job.state is State.FAILED
+    assert job.failure is not None
+    assert job.failure.kind is FailureKind.RESUME_CONFLICT
+    assert "5.3 s long, but 20.0 s were announced" in job.failure.message
+    assert job.attempt == 2
+    whole = [record for record in origin.log if "key=short" in record.query and record.path == "/clip.mp4"]
+    assert len([record for record in whole if record.bytes_sent == len(origin.reference("/clip.mp4"))]) >= 2
+    assert job.result is None
+
+
+def test_media_addresses_that_have_expired_are_asked_for_afresh(
+    service: Service, origin: Origin, tmp_path: Path
+) -> None:
+    """Every fragment is refused once. With a thread for each, nearly all are asked for in the first attempt."""
+    path = "/hls/plain/master.m3u8"
+    url = origin.url_for(path, seg_fail="403x1", seg_key="expired", key="expired")
+    job = service.wait(service.submit(url, options={"concurrent_fragments": 16}).id)
+    assert job.state is State.COMPLETED, job.failure
+    assert 2 <= job.attempt <= 4
+    assert service.path_of(job).read_bytes() == undisturbed(origin.url + path, tmp_path)
+    asked = [record for record in origin.log if "expired" in record.query]
+    fragments = [record.status for record in asked if record.path.endswith(".ts")]
+    assert sorted(fragments) == [200] * 15 + [403] * 15
+    refused = max(record.started_at for record in asked if record.status == 403)
+    assert [record for record in asked if record.path == path and record.started_at > refused], "extracted afresh"
+
+
 def test_two_submissions_of_one_url_are_one_job(service: Service, origin: Origin) -> None:
     url = origin.url_for("/file/200000/twice", rate=200_000)
     first = service.api.post("/api/jobs", json={"url": url})

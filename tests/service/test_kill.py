@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -79,6 +81,34 @@ def test_a_stream_goes_on_where_it_was_after_a_kill(new_service: MakeService, or
     segments = [record.path for record in transfers if record.path.endswith(".ts")]
     again = len(segments) - len(set(segments))
     assert again <= 4, f"{again} fragments were fetched again with four threads"
+
+
+def test_a_kill_between_the_rename_and_the_commit_publishes_one_file(new_service: MakeService, origin: Origin) -> None:
+    """Whoever holds the database keeps the transaction out, with the files in their places already."""
+    path = "/file/400000/uncommitted"
+    service = new_service().start()
+    job = service.submit(origin.url_for(path, rate=400_000))
+    service.wait_until(job.id, percent=30)
+    database = service.data_dir / "reelin.db"
+    with closing(sqlite3.connect(database, timeout=20, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        deadline = time.monotonic() + 20
+        while not [path for path in service.media_dir.glob("uncommitted*.mp4") if path.stat().st_nlink == 1]:
+            assert time.monotonic() < deadline, [
+                (str(p)[-50:], p.stat().st_nlink) for p in service.media_dir.rglob("*")
+            ]
+            time.sleep(0.01)
+        service.kill()
+        [state] = other.execute("SELECT state FROM jobs WHERE id = ?", [job.id]).fetchone()
+        assert state != State.COMPLETED
+    requests = len(origin.requests(path))
+    service.start()
+    done = service.wait(job.id)
+    assert done.state is State.COMPLETED, done.failure
+    assert done.attempt == 1
+    assert service.path_of(done).read_bytes() == origin.reference(path)
+    assert len(origin.requests(path)) == requests, "it was fetched again"
+    _only_file(service)
 
 
 def test_the_death_of_temporals_server_costs_a_pause(new_service: MakeService, origin: Origin) -> None:

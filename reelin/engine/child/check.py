@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from yt_dlp.utils import MEDIA_EXTENSIONS
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.media import Role, ScratchFile
-from reelin.engine.child.boxes import is_whole_mp4
+from reelin.engine.child.boxes import look_at_boxes
+from reelin.engine.child.length import Promise, refuse_short
 from reelin.errors import MediaFailure
 
 _READ_BYTES = 1024 * 1024
-_OPEN_SECONDS = 60.0
+#: A slow disk with much to write may need so long before the last byte is on it.
+_SYNC_SECONDS = 120.0
 
 _MEDIA = frozenset({*MEDIA_EXTENSIONS.video, *MEDIA_EXTENSIONS.audio, "mpeg", "mpe", "mxf", "mts", "m2ts", "ts", "vob"})
 _SUBTITLES = frozenset({*MEDIA_EXTENSIONS.subtitles, "ssa", "ttml", "dfxp", "scc", "srv1", "srv2", "srv3", "json3"})
@@ -28,20 +30,32 @@ _UNKNOWN = "unknown_video"
 _EXTENSIONS = {Role.MEDIA: _MEDIA, Role.SUBTITLE: _SUBTITLES, Role.THUMBNAIL: _PICTURES}
 
 OnHashed = Callable[[float], None]
+OnWait = Callable[[float], None]
 
 
-def check(info: dict[str, Any], folder: Path, ffmpeg: str, on_hashed: OnHashed) -> tuple[ScratchFile, ...]:
-    """The files of a finished download: there, of an allowed kind, openable, on disk. The media come first.
+def check(
+    info: dict[str, Any],
+    folder: Path,
+    ffmpeg: str,
+    *,
+    on_hashed: OnHashed,
+    on_wait: OnWait,
+    promised: Sequence[Promise] = (),
+) -> tuple[ScratchFile, ...]:
+    """The files of a finished download: there, of an allowed kind, openable, as long as promised, on disk. The media
+    come first.
 
-    `on_hashed` hears how much of all bytes has been read, in percent. Raises MediaFailure.
+    `on_hashed` hears how much of all bytes has been read, in percent; `on_wait` each step, and for how many seconds it
+    may be silent. A program that hangs is the caller's to notice. Raises MediaFailure.
     """
     found = [*_media(info), *_subtitles(info), *_thumbnails(info)]
     for path, role, _ in found:
         refuse_unsafe(path.suffix.lower().lstrip("."), role)
         _refuse_empty(path, role)
         if role is Role.MEDIA:
-            _refuse_unopenable(path, ffmpeg)
-    meter = _Meter(sum(path.stat().st_size for path, _, _ in found), on_hashed)
+            refuse_short(_opened(path, ffmpeg, timed=bool(promised)), promised)
+            on_wait(0)
+    meter = _Meter(sum(path.stat().st_size for path, _, _ in found), on_hashed, on_wait)
     return tuple(_seal(path, role, suffix, folder, meter) for path, role, suffix in found)
 
 
@@ -97,26 +111,42 @@ def _refuse_empty(path: Path, role: Role) -> None:
         raise MediaFailure(FailureKind.PROCESSING, f"The {role.value} file is missing or empty.")
 
 
-def _refuse_unopenable(path: Path, ffmpeg: str) -> None:
-    """ffmpeg reads the headers only; without an output it always "fails", so what it lists is the answer."""
-    if is_whole_mp4(path):
-        return
-    command = [ffmpeg, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", f"file:{path}"]
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=_OPEN_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise MediaFailure(FailureKind.PROCESSING, "The media file could not be opened in time.") from error
-    if not re.search(rb"Stream #\d+.*: (Video|Audio): ", answer.stderr):
+def _opened(path: Path, ffmpeg: str, *, timed: bool) -> float | None:
+    """How many seconds it lasts, where it says so; only looked for if `timed`."""
+    boxes = look_at_boxes(path)
+    if boxes.cut_off:
+        raise MediaFailure(FailureKind.RESUME_CONFLICT, "The file ends before its index says that it does.")
+    if boxes.whole and (boxes.seconds or not timed):
+        return boxes.seconds
+    header = _header(path, ffmpeg)
+    if not re.search(rb"Stream #\d+.*: (Video|Audio): ", header):
         raise MediaFailure(
             FailureKind.PROCESSING,
             "What was fetched is not a media file that can be opened.",
-            detail=answer.stderr.decode(errors="replace")[-2000:],
+            detail=header.decode(errors="replace")[-2000:],
         )
+    return _seconds(header)
+
+
+def _header(path: Path, ffmpeg: str) -> bytes:
+    """ffmpeg reads the headers only; without an output it always "fails", so what it lists is the answer."""
+    command = [ffmpeg, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", f"file:{path}"]
+    return subprocess.run(command, capture_output=True, check=False).stderr
+
+
+def _seconds(header: bytes) -> float | None:
+    """What is only estimated from the bit rate is no ground for a refusal."""
+    found = re.search(rb"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", header, re.MULTILINE)
+    if found is None or b"Estimating duration from bitrate" in header:
+        return None
+    hours, minutes, seconds = (float(each) for each in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 class _Meter:
-    def __init__(self, total_bytes: int, on_hashed: OnHashed) -> None:
+    def __init__(self, total_bytes: int, on_hashed: OnHashed, on_wait: OnWait) -> None:
         self._total_bytes = total_bytes
+        self.on_wait = on_wait
         self._on_hashed = on_hashed
         self._read_bytes = 0
 
@@ -132,6 +162,7 @@ def _seal(path: Path, role: Role, suffix: str, folder: Path, meter: _Meter) -> S
         while data := file.read(_READ_BYTES):
             digest.update(data)
             meter.add(len(data))
+        meter.on_wait(_SYNC_SECONDS)
         os.fsync(file.fileno())
         size = file.tell()
     name = str(path.resolve().relative_to(folder.resolve()))

@@ -22,6 +22,7 @@ class QuietFD(FileDownloader):  # type: ignore[misc]
     def download(self, filename: str, info_dict: dict[str, Any], subtitle: bool = False) -> Any:
         target = Path(filename)
         if self.ydl.fetched.restore(target, stream_identity(info_dict)):
+            self.ydl.promised(self.ydl.fetched.seconds(target.name))
             self.hook_finished(target, info_dict)
             return True, False
         target.unlink(missing_ok=True)
@@ -36,7 +37,8 @@ class QuietFD(FileDownloader):  # type: ignore[misc]
 
     def keep(self, part: Path, target: Path, info_dict: dict[str, Any]) -> None:
         """Before it is renamed: at every moment in between, a restart finds the whole stream."""
-        self.ydl.fetched.keep(part, target.name, stream_identity(info_dict))
+        seconds = self.ydl.fragments_seconds
+        self.ydl.fetched.keep(part, target.name, stream_identity(info_dict), seconds=seconds)
 
     def hook_finished(self, target: Path, info_dict: dict[str, Any]) -> None:
         size = target.stat().st_size
@@ -51,13 +53,13 @@ class DirectFD(QuietFD):
 
     def real_download(self, filename: str, info_dict: dict[str, Any]) -> bool:
         target = Path(filename)
-        partial = Partial(Path(self.temp_name(filename)))
+        partial = Partial(Path(self.temp_name(filename)), stream_identity(info_dict))
 
         def on_bytes(have: int, total: int | None) -> None:
             status = {"status": "downloading", "filename": filename, "downloaded_bytes": have, "total_bytes": total}
             self._hook_progress(status, info_dict)
 
-        Transfer(self, partial, info_dict, on_bytes=on_bytes).run()
+        Transfer(self, partial, info_dict, on_bytes=on_bytes, on_wait=self.ydl.on_wait).run()
         self.keep(partial.path, target, info_dict)
         partial.become(target)
         self.hook_finished(target, info_dict)

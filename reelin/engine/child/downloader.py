@@ -6,22 +6,24 @@ This module and the downloaders that it imports override methods that are not yt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from yt_dlp import YoutubeDL
 from yt_dlp.downloader import DashSegmentsFD, HlsFD, HttpFD, get_suitable_downloader
-from yt_dlp.extractor import gen_extractor_classes
 from yt_dlp.extractor.common import UnsupportedURLIE
 from yt_dlp.networking import Request
 
 from reelin.engine.child.description import PLAYLIST_TYPES
 from reelin.engine.child.direct import DirectFD
 from reelin.engine.child.egress import Egress, without_proxy_headers
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.foreign import fetch_from_the_start
 from reelin.engine.child.fragments import DashFD, NativeHlsFD
+from reelin.engine.child.unread import Unread
 
 _CRASH_SAFE: dict[type, type] = {HttpFD: DirectFD, HlsFD: NativeHlsFD, DashSegmentsFD: DashFD}
 
@@ -46,23 +48,38 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         self,
         params: dict[str, Any],
         *,
-        extractors: Mapping[str, Any],
+        extractors: Extractors,
         fetched: Fetched,
         on_video: Callable[[Info], None],
         on_wait: Callable[[float], None],
         egress: Egress,
     ) -> None:
         self.fetched = fetched
+        #: Of the longest stream whose playlist or manifest tells.
+        self.fragments_seconds: float | None = None
         self.on_wait = on_wait
         self._egress = egress
         self._extractors = extractors
         self._on_video = on_video
+        self._unread = Unread()
+        self._direct = False
         super().__init__(params)
 
+    def promised(self, seconds: float | None) -> None:
+        """By the fragments of one stream."""
+        if seconds:
+            self.fragments_seconds = max(self.fragments_seconds or 0.0, seconds)
+
     def add_default_info_extractors(self) -> None:
-        """Finding and adding all of them takes 60 ms; they are classes, and the same ones every time."""
-        self._ies.update(self._extractors)
+        """Finding and adding all of them takes 60 ms. They are the same ones every time; what this object makes of
+        them goes into a dict of its own."""
+        self._ies = ChainMap({}, self._extractors.by_key)
         self.add_info_extractor(UnsupportedURLIE())
+
+    def extract_info(
+        self, url: str, download: bool = True, ie_key: str | None = None, *more: Any, **options: Any
+    ) -> Any:
+        return super().extract_info(url, download, ie_key or self._extractors.key_for(url), *more, **options)
 
     def process_ie_result(self, ie_result: Info, download: bool = True, extra_info: Info | None = None) -> Any:
         """Every result of an extractor passes here, the inner ones too: stop before a playlist is walked through."""
@@ -72,6 +89,9 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
 
     def process_info(self, info_dict: Info) -> None:
         self._on_video(info_dict)
+        self._direct = info_dict.get("direct") is True
+        if not self._direct:
+            self._unread.drop()
         super().process_info(info_dict)
 
     def urlopen(self, req: Any) -> Any:
@@ -79,7 +99,20 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         if isinstance(req, Request):
             without_proxy_headers(req.headers)
             req.proxies.clear()
+            return self._answer(req)
         return super().urlopen(req)
+
+    def _answer(self, request: Request) -> Any:
+        """The download of a direct file is its extractor's request, where nothing was read of the answer."""
+        if self._direct and (unread := self._unread.take(request)):
+            return unread
+        answer = super().urlopen(request)
+        self._unread.note(request, answer)
+        return answer
+
+    def close(self) -> None:
+        self._unread.drop()
+        super().close()
 
     def _forceprint(self, key: str, info_dict: Info) -> None:
         """yt-dlp's own formats tables of formats here, seven times a video, whether or not anything prints them."""
@@ -103,8 +136,3 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         done = fetch_from_the_start(downloader, Path(name), own_info, subtitle)
         self._egress.raise_refusal()
         return done
-
-
-def default_extractors() -> dict[str, Any]:
-    """The extractors that a new YoutubeDL would add, by key; without the last one, which belongs to its object."""
-    return {extractor.ie_key(): extractor for extractor in gen_extractor_classes() if extractor._ENABLED}

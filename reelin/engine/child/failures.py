@@ -51,6 +51,7 @@ _CERTAIN: Types = (
     (UnsupportedError, FailureKind.UNSUPPORTED_URL),
     (UserNotLive, FailureKind.NOT_LIVE_YET),
     ((CookieLoadError, EntryNotInPlaylist), FailureKind.BAD_OPTIONS),
+    (MemoryError, FailureKind.INTERNAL),
 )
 _TRANSPORT: Types = (
     (socket.gaierror, FailureKind.DNS),
@@ -63,6 +64,12 @@ _PART: Types = (
     (RegexNotFoundError, FailureKind.SITE_CHANGED),
 )
 
+#: The last one is the limit of the process: no download is meant to make such a file.
+_OF_DISK: dict[int, FailureKind] = {
+    errno.ENOSPC: FailureKind.DISK_FULL,
+    errno.EDQUOT: FailureKind.DISK_FULL,
+    errno.EFBIG: FailureKind.TOO_LARGE,
+}
 _STATUSES: dict[int, FailureKind] = {
     401: FailureKind.LOGIN_REQUIRED,
     402: FailureKind.MEMBERS_ONLY,
@@ -164,8 +171,8 @@ def _by_type(chain: Iterable[BaseException], types: Types) -> FailureKind | None
 
 
 def _by_disk(chain: Iterable[BaseException]) -> FailureKind | None:
-    full = any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain)
-    return FailureKind.DISK_FULL if full else None
+    found = (_OF_DISK.get(link.errno or 0) for link in chain if isinstance(link, OSError))
+    return next((kind for kind in found if kind is not None), None)
 
 
 def _by_status(chain: Iterable[BaseException], text: str, extracted: bool) -> FailureKind | None:
@@ -217,7 +224,7 @@ def _second_opinion(kind: FailureKind, messages: Sequence[str]) -> FailureKind:
     logged = _words("\n".join(message[:_TEXT_LIMIT] for message in reversed(messages[-50:])))
     found = kind_of(logged, CLEAR)
     if kind is FailureKind.PROCESSING:
-        return FailureKind.DISK_FULL if found is FailureKind.DISK_FULL else kind
+        return found if found in (FailureKind.DISK_FULL, FailureKind.TOO_LARGE) else kind
     return found or kind_of(logged, TRANSPORT) or kind
 
 
@@ -252,6 +259,8 @@ def _announced(kind: FailureKind, text: str) -> float | None:
 
 
 def _message(chain: list[BaseException], kind: FailureKind) -> str:
+    if any(isinstance(link, MemoryError) for link in chain):
+        return "The task needed more memory than a download may have."
     said = next((link for link in chain if isinstance(link, ExtractorError)), chain[0])
     ours = kind is FailureKind.INTERNAL and not isinstance(said, YoutubeDLError | OSError)
     if ours:

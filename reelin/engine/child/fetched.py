@@ -7,8 +7,9 @@ would cost the whole download; a second name for the same file costs nothing.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from reelin.engine.child.records import read_record, write_record
+from reelin.engine.child.records import read_record, this_boot, write_record
 
 
 class Fetched:
@@ -17,8 +18,11 @@ class Fetched:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, whole: Path, name: str, identity: str) -> None:
-        """File system without hard links: not kept, and fetched again should ffmpeg's work be interrupted."""
+    def keep(self, whole: Path, name: str, identity: str, *, seconds: float | None = None) -> None:
+        """`seconds` is how long its playlist says that it is.
+
+        File system without hard links: not kept, and fetched again should ffmpeg's work be interrupted.
+        """
         kept = self._folder / name
         try:
             self._folder.mkdir(exist_ok=True)
@@ -26,14 +30,17 @@ class Fetched:
             kept.hardlink_to(whole)
         except OSError:
             return
-        write_record(self._record(name), {"identity": identity, "bytes": whole.stat().st_size})
+        record = {"identity": identity, "seconds": seconds, "boot": this_boot(), **_state(kept)}
+        write_record(self._record(name), record)
 
     def restore(self, target: Path, identity: str) -> bool:
         """Put the stream where yt-dlp expects it. False if it was never whole, or is another one."""
         kept = self._folder / target.name
-        record = read_record(self._record(target.name))
+        record = read_record(self._record(target.name)) or {}
         try:
-            if record is None or record.get("identity") != identity or record.get("bytes") != kept.stat().st_size:
+            if record.get("identity") != identity or record.get("boot") != this_boot():
+                return False
+            if {name: record.get(name) for name in ("bytes", "modified_ns")} != _state(kept):
                 return False
             target.unlink(missing_ok=True)
             target.hardlink_to(kept)
@@ -41,5 +48,15 @@ class Fetched:
             return False
         return True
 
+    def seconds(self, name: str) -> float | None:
+        """As it was kept with."""
+        return (read_record(self._record(name)) or {}).get("seconds")
+
     def _record(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """The time tells when a tool has written into the file: it would, under its other name."""
+    status = file.stat()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}

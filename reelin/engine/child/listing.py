@@ -52,7 +52,7 @@ def run_expand(task: ExpandTask, outlet: Outlet, tools: Tools) -> Listing:
 def _look(task: ExpandTask, outlet: Outlet, tools: Tools, log: Log, egress: Egress) -> Listing:
     read_feed_dates_at_once()
     look = ExtractTask(job_id=task.job_id, url=task.url, scratch_dir=task.scratch_dir, options=task.options)
-    chosen = parameters(look, ffmpeg=tools.ffmpeg, cookies_dir=tools.cookies_dir)
+    chosen = parameters(look, ffmpeg=tools.ffmpeg, cookies=tools.cookies)
     with Downloader(
         {**chosen, "logger": log, **egress.parameters()},
         extractors=tools.extractors,

@@ -9,11 +9,10 @@ download as if it had succeeded, so the caller enforces the limit over the whole
 
 from __future__ import annotations
 
+import io
 import re
-import shutil
 import tokenize
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from yt_dlp import YoutubeDL
@@ -28,8 +27,6 @@ from reelin.engine.seam import DownloadTask, ExtractTask
 from reelin.errors import MediaFailure
 
 Parameters = dict[str, Any]
-
-COOKIES_NAME = "cookies.txt"
 
 #: Any format will do when nothing is fetched; `all` takes in pages that offer storyboards only.
 _ANY_FORMAT = "b*/all"
@@ -70,15 +67,16 @@ def _base() -> Parameters:
     }
 
 
-def parameters(task: DownloadTask | ExtractTask, *, ffmpeg: str, cookies_dir: str) -> Parameters:
-    """The parameters of a YoutubeDL for `task`. `ffmpeg` is the program's path, `cookies_dir` the folder of the jars.
+def parameters(task: DownloadTask | ExtractTask, *, ffmpeg: str, cookies: str | None = None) -> Parameters:
+    """The parameters of a YoutubeDL for `task`. `ffmpeg` is the program's path, `cookies` the text of a jar.
 
-    Copies the cookie jar into the scratch folder, which must exist, since yt-dlp writes its cookie file back.
-    Raises MediaFailure of the kind `bad_options`; OSError where the scratch folder cannot be written.
+    yt-dlp writes its cookies back, and gets a stream to do so: they are in no file. Raises MediaFailure of the kind
+    `bad_options`.
     """
     settle_process(ffmpeg)
     chosen = _downloading(task) if isinstance(task, DownloadTask) else _looking()
-    return {**_base(), **chosen, "ffmpeg_location": ffmpeg, **_cookies(task, cookies_dir)}
+    jar = {} if cookies is None else {"cookiefile": io.StringIO(cookies)}
+    return {**_base(), **chosen, **jar, "ffmpeg_location": ffmpeg}
 
 
 def settle_process(ffmpeg: str) -> None:
@@ -283,20 +281,3 @@ def _check_selector(selector: str) -> None:
         raise MediaFailure(
             FailureKind.BAD_OPTIONS, f"options.format is not a format selector of yt-dlp: {reason[:200]}"
         ) from error
-
-
-def _cookies(task: DownloadTask | ExtractTask, cookies_dir: str) -> Parameters:
-    name = task.options.cookies
-    if name is None:
-        return {}
-    jar = Path(cookies_dir) / f"{name}.txt"
-    copy = Path(task.scratch_dir) / COOKIES_NAME
-    if not jar.is_file():
-        raise MediaFailure(
-            FailureKind.BAD_OPTIONS,
-            f"options.cookies: there is no cookie jar named {name!r}. Export the browser's cookies in the Netscape "
-            f"format and store them as {name}.txt in Reelin's cookies folder.",
-        )
-    copy.touch(mode=0o600)
-    shutil.copyfile(jar, copy)
-    return {"cookiefile": str(copy)}

@@ -4,41 +4,65 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from reelin.engine.child.records import read_record, write_record
+from reelin.engine.child.records import is_count, read_record, this_boot, write_record
+from reelin.engine.child.syncing import Syncing
 from reelin.engine.child.validator import Version
 
 
 class Partial:
     """`have` is how many bytes are on disk. `version` is None until a server has answered.
 
-    The part is emptied before its record is replaced: bytes never stand beside another version's record.
+    `identity` says which stream it is: another one's bytes under the same name are not its own.
+
+    The part is emptied before its record goes: bytes never stand beside another version's record.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, identity: str = "") -> None:
         self.path = path
+        self._identity = identity
         self.have = 0
         self.version: Version | None = None
         self._record = path.with_name(f"{path.name}.json")
+        self._syncing = Syncing(0)
+        self._synced = 0
 
     def recall(self) -> None:
         """What an earlier process left. Bytes without a record could be anything's."""
-        record = read_record(self._record)
-        version = None if record is None else Version.from_record(record)
-        have = self.path.stat().st_size if self.path.is_file() else 0
+        record = read_record(self._record) or {}
+        version = _version(record) if record.get("identity") == self._identity else None
+        have = self._trusted(record)
         if version is None or version.encoded or (version.total is not None and have > version.total):
             self.start_afresh()
-        else:
+        elif self.path.is_file():
+            os.truncate(self.path, have)
             self.version, self.have = version, have
+            self._synced = min(have, _synced(record))
+            self._syncing = Syncing(self._synced)
+            self._write_record()
+
+    def _trusted(self, record: dict[str, Any]) -> int:
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if record.get("boot") == this_boot() and not _has_hole(self.path, size):
+            return size
+        return min(size, _synced(record))
 
     def start_afresh(self) -> None:
         self.path.write_bytes(b"")
-        self.have = 0
+        self._record.unlink(missing_ok=True)
+        self.have = self._synced = 0
+        self._syncing = Syncing(0)
         self.version = None
 
     def adopt(self, version: Version) -> None:
         self.version = version
-        write_record(self._record, version.as_record())
+        self._write_record()
+
+    def _write_record(self) -> None:
+        version = self.version.as_record() if self.version else None
+        vouched = {"identity": self._identity, "synced": self._synced, "boot": this_boot()}
+        write_record(self._record, {"version": version, **vouched})
 
     @property
     def total(self) -> int | None:
@@ -59,7 +83,30 @@ class Partial:
         while view:
             view = view[os.write(descriptor, view) :]
         self.have += len(data)
+        self._syncing.offer(descriptor, self.have)
+        if self._syncing.reached > self._synced:
+            self._synced = self._syncing.reached
+            self._write_record()
 
     def become(self, target: Path) -> None:
+        self._syncing.settle()
         self.path.replace(target)
         self._record.unlink(missing_ok=True)
+
+
+def _version(record: dict[str, Any]) -> Version | None:
+    version = record.get("version")
+    return Version.from_record(version) if isinstance(version, dict) else None
+
+
+def _synced(record: dict[str, Any]) -> int:
+    synced = record.get("synced")
+    return synced if is_count(synced) else 0
+
+
+def _has_hole(path: Path, size: int) -> bool:
+    """Whoever fills a file from several ends leaves one; its length then says nothing."""
+    if not size:
+        return False
+    with path.open("rb") as part:
+        return os.lseek(part.fileno(), 0, os.SEEK_HOLE) < size

@@ -24,6 +24,7 @@ GUARD: Phrases = (
         _any(r"blocked[_ -]address", r"tunnel connection failed: 403|connect tunnel failed, response 403"),
     ),
     (FailureKind.DNS, _any(r"(HTTP Error|tunnel connection failed:) 50\d:? (name resolution|host not found|dns)")),
+    (FailureKind.NETWORK, _any(r"HTTP Error 50\d:? connection (failed|timed out)")),
 )
 
 #: Clear words: they decide even where an HTTP status says something else (a 403 page that asks for an account).
@@ -38,6 +39,7 @@ CLEAR: Phrases = (
             r"not enough (disk )?space",
         ),
     ),
+    (FailureKind.TOO_LARGE, _any(r"\bfile too large\b", r"\bEFBIG\b")),
     (FailureKind.UNSAFE_FILE, _any(r"is unusual and will be skipped for safety", r"unsafe file ?extension")),
     (
         FailureKind.FORMAT_UNAVAILABLE,

@@ -31,16 +31,18 @@ class Reporter:
         self._phase = Phase.EXTRACTING
         self._progress = Progress()
         self._title: str | None = None
+        self._copies: int | None = None
         self._next_at = 0.0
         self._held_back = False
 
     def extracting(self) -> None:
         self._enter(Phase.EXTRACTING)
 
-    def video(self, info: dict[str, Any], title: str) -> None:
-        """Extraction is through. A video in several sections comes here for each of them."""
+    def video(self, info: dict[str, Any], title: str, copies: int | None) -> None:
+        """Extraction is through. A video in several sections comes here for each of them. See `footprint.copies`."""
         with self._lock:
             self._title = title
+            self._copies = copies
             self._tally = Tally(planned_streams(info))
             self._progress = self._tally.progress()
             self._enter(Phase.DOWNLOADING)
@@ -66,6 +68,7 @@ class Reporter:
         name = status.get("postprocessor")
         if status.get("status") == "started" and name not in _UNSEEN and self._phase is not Phase.EXTRACTING:
             self._enter(Phase.MERGING if name == _MERGER else Phase.PROCESSING, percent=None)
+            self.alive()  # Each step has its own time, also where it is the second of its phase.
 
     def publishing(self) -> None:
         self._enter(Phase.PUBLISHING, percent=None)
@@ -116,4 +119,9 @@ class Reporter:
         """The next one is due a tenth of a second after this one *was*, or updates that come a bit late would halve."""
         now = time.monotonic()
         self._next_at = max(self._next_at + _MIN_SECONDS, now + _MIN_SECONDS / 2)
-        self._outlet.say(Reported(report=Report(phase=self._phase, progress=self._progress, title=self._title)))
+        report = Report(phase=self._phase, progress=self._progress, title=self._title, space_bytes=self._space_bytes())
+        self._outlet.say(Reported(report=report))
+
+    def _space_bytes(self) -> int | None:
+        total = self._progress.total_bytes
+        return None if total is None or self._copies is None else total * self._copies

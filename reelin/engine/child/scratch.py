@@ -1,6 +1,7 @@
 """A job's scratch folder: who works in it, what it still holds, and whether the job is done already.
 
 lock              held as long as a child works here
+source.json       the address that all of it comes from; what another one has left is dropped
 done.json         the finished job; whoever finds it has nothing left to do
 media.f1.mp4.part bytes on their way, with a record that says how many of them can be trusted
 fetched/          every stream that has arrived whole, kept until the job is done
@@ -31,6 +32,7 @@ _LOCK_SECONDS = 120.0
 _LOCK_POLL_SECONDS = 0.05
 _LOCK = "lock"
 _DONE = "done.json"
+_SOURCE = "source.json"
 _FETCHED = "fetched"
 _PARTS = "parts"
 #: `.part` and what stands beside it: the records of direct files (`.part.json`) and of fragments (`.ytdl`),
@@ -44,6 +46,7 @@ class Scratch:
     def __init__(self, task: DownloadTask) -> None:
         self.folder = Path(task.scratch_dir)
         self._identity = _identity(task)
+        self._source = {"url_sha256": hashlib.sha256(task.url.encode()).hexdigest()}
         self._lock: int | None = None
 
     def hold(self) -> None:
@@ -69,11 +72,14 @@ class Scratch:
 
     def clear_leftovers(self) -> None:
         """Keep what records vouch for. A half-made output with a finished one's name must not be taken for it."""
+        ours = read_record(self.folder / _SOURCE) == self._source
+        for entry in self.folder.iterdir():
+            if entry.name != _LOCK and not (ours and entry.name in (_SOURCE, _FETCHED, _PARTS)):
+                _remove(entry)
+        if not ours:
+            write_record(self.folder / _SOURCE, self._source)
         parts = self.folder / _PARTS
         parts.mkdir(exist_ok=True)
-        for entry in self.folder.iterdir():
-            if entry.name not in (_LOCK, _FETCHED, _PARTS):
-                _remove(entry)
         for entry in parts.iterdir():
             if not any(mark in entry.name for mark in _PARTIAL_MARKS):
                 _remove(entry)

@@ -11,9 +11,12 @@ import os
 import select
 import signal
 import socket
+from pathlib import Path
 
 from reelin.contracts.model import Message
-from reelin.engine.child import linux, warmup
+from reelin.engine import landlock
+from reelin.engine.child import limits, linux, warmup
+from reelin.engine.child.sandbox import Sandbox
 from reelin.engine.child.tools import Tools
 from reelin.engine.child.worker import run_child
 from reelin.engine.trees import kill_tree
@@ -33,14 +36,14 @@ class ForkServer:
         self._wakeup_read, self._wakeup_write = os.pipe()
 
     def run(self) -> None:
-        tools = self._prepare()
+        launch, tools = self._prepare()
         try:
-            while self._serve_once(tools):
+            while self._serve_once(launch, tools):
                 pass
         finally:
             self._kill_children()
 
-    def _prepare(self) -> Tools:
+    def _prepare(self) -> tuple[Launch, Tools]:
         launch = CONTROL.validate_json(self._control.recv(_MAX_MESSAGE))
         if not isinstance(launch, Launch):
             raise TypeError(f"expected a launch message, got {launch.type}")
@@ -52,7 +55,7 @@ class ForkServer:
         gc.freeze()
         self._listen_for_exits()
         self._say(Ready())
-        return tools
+        return launch, tools
 
     def _listen_for_exits(self) -> None:
         for end in (self._wakeup_read, self._wakeup_write):
@@ -62,7 +65,7 @@ class ForkServer:
         # Ctrl-C reaches the whole terminal; the worker decides when its downloads end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def _serve_once(self, tools: Tools) -> bool:
+    def _serve_once(self, launch: Launch, tools: Tools) -> bool:
         """False when the worker is gone."""
         readable = select.select([self._control.fileno(), self._wakeup_read], [], [])[0]
         if self._wakeup_read in readable:
@@ -76,10 +79,10 @@ class ForkServer:
             return False
         if not data:
             return False
-        self._fork(descriptors[0], tools)
+        self._fork(descriptors[0], launch, tools)
         return True
 
-    def _fork(self, channel: int, tools: Tools) -> None:
+    def _fork(self, channel: int, launch: Launch, tools: Tools) -> None:
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -88,12 +91,12 @@ class ForkServer:
             self._say(Refused(reason=str(error)))
             return
         if pid == 0:
-            self._become_child(parent, channel, tools)
+            self._become_child(parent, channel, launch, tools)
         os.close(channel)
         self._children.add(pid)
         self._say(Spawned(pid=pid))
 
-    def _become_child(self, parent: int, channel: int, tools: Tools) -> None:
+    def _become_child(self, parent: int, channel: int, launch: Launch, tools: Tools) -> None:
         """Never returns: a child must not run the fork server's own code on its way out."""
         status = 1
         try:
@@ -103,7 +106,8 @@ class ForkServer:
             os.close(self._wakeup_read)
             os.close(self._wakeup_write)
             linux.lead_own_group_and_die_with(parent)
-            run_child(socket.socket(fileno=channel), tools)
+            limits.enforce(launch.limits)
+            run_child(socket.socket(fileno=channel), tools, sandbox_of(launch, tools))
             status = 0
         finally:
             os._exit(status)
@@ -139,3 +143,10 @@ class ForkServer:
             self._control.send(message.model_dump_json().encode())
         except (BrokenPipeError, ConnectionResetError):
             pass  # The worker is gone; the end of the control socket says so next.
+
+
+def sandbox_of(launch: Launch, tools: Tools) -> Sandbox | None:
+    """For the process that calls it, from then on; None where the kernel cannot, or where none was asked for."""
+    if launch.scratch_root is None or not landlock.available():
+        return None
+    return Sandbox(Path(launch.scratch_root), tools)

@@ -18,6 +18,8 @@ from reelin.engine.child.egress import Egress
 from reelin.engine.child.entries import count_of, result_of, title_of
 from reelin.engine.child.failures import translate
 from reelin.engine.child.fetched import Fetched
+from reelin.engine.child.footprint import copies
+from reelin.engine.child.length import Promise, promises
 from reelin.engine.child.parameters import parameters
 from reelin.engine.child.progress import Reporter
 from reelin.engine.child.scratch import Scratch
@@ -50,7 +52,6 @@ class DownloadRun:
         self._extracted = False
 
     def run(self) -> Downloaded:
-        self._reporter.extracting()
         with self._translating():
             self._scratch.hold()
             try:
@@ -59,19 +60,24 @@ class DownloadRun:
                 self._scratch.release()
 
     def _download(self) -> Downloaded:
+        self._reporter.extracting()
         self._scratch.clear_leftovers()
-        info = self._fetch()
+        info, fragments_seconds = self._fetch()
         self._reporter.publishing()
-        downloaded = Downloaded(metadata=describe(info, self._task.url), files=self._check(info))
+        metadata = describe(info, self._task.url)
+        promised = promises(info, self._task.options, metadata.duration_seconds, fragments_seconds)
+        downloaded = Downloaded(metadata=metadata, files=self._check(info, promised))
         self._scratch.finish(downloaded)
         return downloaded
 
-    def _fetch(self) -> Info:
+    def _fetch(self) -> tuple[Info, float | None]:
+        """What yt-dlp says of the finished download, and what the fragments of its playlists add up to in seconds."""
+        chosen = self._parameters()
         downloader = Downloader(
-            self._parameters(),
+            chosen,
             extractors=self._tools.extractors,
             fetched=self._scratch.fetched,
-            on_video=self._on_video,
+            on_video=lambda info: self._on_video(info, chosen["postprocessors"]),
             on_wait=self._reporter.alive,
             egress=self._egress,
         )
@@ -79,13 +85,15 @@ class DownloadRun:
             info = self._start(downloader)
         if not info:
             raise MediaFailure(FailureKind.UNSUPPORTED_URL, "There is no video at this URL.")
-        return dict(info)
+        return dict(info), downloader.fragments_seconds
 
     def _start(self, downloader: Downloader) -> Info | None:
         if self._task.entry is None:
             info: Info | None = downloader.extract_info(self._task.url, download=True)
         else:
-            info = downloader.process_ie_result(result_of(self._task.entry, self._task.url, self._tools.extractors))
+            info = downloader.process_ie_result(
+                result_of(self._task.entry, self._task.url, self._tools.extractors.by_key)
+            )
         return info
 
     def _no_video(self, listing: Info) -> Exception:
@@ -96,7 +104,7 @@ class DownloadRun:
         return MediaFailure(FailureKind.UNSUPPORTED_URL, text)
 
     def _parameters(self) -> dict[str, Any]:
-        chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies_dir=self._tools.cookies_dir)
+        chosen = parameters(self._task, ffmpeg=self._tools.ffmpeg, cookies=self._tools.cookies)
         return {
             **chosen,
             "paths": self._scratch.paths,
@@ -108,15 +116,22 @@ class DownloadRun:
             **self._overrides,
         }
 
-    def _on_video(self, info: Info) -> None:
+    def _on_video(self, info: Info, postprocessors: list[dict[str, Any]]) -> None:
         # A file that was given directly has no other address that a new extraction could find.
-        self._extracted = not info.get("direct")
+        self._extracted = not (info.get("direct") and info.get("webpage_url") == self._task.url)
         refuse_unsafe(str(info.get("ext")).lower())
-        self._reporter.video(info, describe(info, self._task.url).title)
+        self._reporter.video(info, describe(info, self._task.url).title, copies(info, postprocessors))
         self._watch.expect(info.get("duration"))
 
-    def _check(self, info: Info) -> tuple[ScratchFile, ...]:
-        return check(info, self._scratch.folder, self._tools.ffmpeg, self._reporter.at)
+    def _check(self, info: Info, promised: tuple[Promise, ...]) -> tuple[ScratchFile, ...]:
+        return check(
+            info,
+            self._scratch.folder,
+            self._tools.ffmpeg,
+            on_hashed=self._reporter.at,
+            on_wait=self._reporter.alive,
+            promised=promised,
+        )
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -146,7 +161,7 @@ def run_extract(task: ExtractTask, outlet: Outlet, tools: Tools) -> Extracted:
 def _look(task: ExtractTask, tools: Tools, log: Log, egress: Egress) -> Info:
     folder = Path(task.scratch_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = parameters(task, ffmpeg=tools.ffmpeg, cookies_dir=tools.cookies_dir)
+    chosen = parameters(task, ffmpeg=tools.ffmpeg, cookies=tools.cookies)
     with Downloader(
         {**chosen, "logger": log, **egress.parameters()},
         extractors=tools.extractors,

@@ -29,18 +29,29 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _WORTH_ANOTHER_TRY = frozenset({408, 425}) | frozenset(range(500, 600))
 
 OnBytes = Callable[[int, int | None], None]
+OnWait = Callable[[float], None]
 
 
 class Transfer:
-    """`on_bytes(have, total)` is called for every block. `run` raises what yt-dlp's request handlers raise."""
+    """`on_bytes(have, total)` is called for every block, `on_wait(seconds)` before a pause.
+
+    `run` raises what yt-dlp's request handlers raise.
+    """
 
     def __init__(
-        self, downloader: FileDownloader, partial: Partial, info: dict[str, Any], *, on_bytes: OnBytes
+        self,
+        downloader: FileDownloader,
+        partial: Partial,
+        info: dict[str, Any],
+        *,
+        on_bytes: OnBytes,
+        on_wait: OnWait,
     ) -> None:
         self._downloader = downloader
         self._info = info
         self._partial = partial
         self._on_bytes = on_bytes
+        self._on_wait = on_wait
         first, last, _ = parse_http_range((info.get("http_headers") or {}).get("Range"))
         self._first = 0 if first is None else int(first)
         self._last: int | None = int_or_none(last)
@@ -118,11 +129,23 @@ class Transfer:
     # The answer
 
     def _fit(self, answer: Response, overlap: int) -> Response | None:
+        expected = self._first + self._partial.have - overlap
         begin, _, whole = parse_http_range(answer.headers.get("Content-Range"))
-        if answer.status == 206 and begin == self._first + self._partial.have - overlap:
+        asked_for_all = not expected and self._range_end() is None
+        if answer.status == 206 and begin == expected:
             return self._go_on(answer, overlap, Version.of(answer.headers, self._own_total(whole)))
+        if answer.status == 206 and not (asked_for_all and begin is None):
+            return self._refuse_other_part(answer)
         self._take_from_the_beginning(answer)
         return answer
+
+    def _refuse_other_part(self, answer: Response) -> Response | None:
+        """Another part of the file than was asked for is neither the rest of it nor the whole."""
+        answer.close()
+        if not self._partial.have:
+            raise MediaFailure(FailureKind.SITE_ERROR, "The site sent another part of the file than was asked for.")
+        self._partial.start_afresh()
+        return self._ask(0)
 
     def _go_on(self, answer: Response, overlap: int, version: Version) -> Response | None:
         if not self._partial.have:
@@ -195,12 +218,15 @@ class Transfer:
 
     def _pause(self, failures: int) -> None:
         backoff = (self._downloader.params.get("retry_sleep_functions") or {}).get("http")
-        time.sleep(min(_LONGEST_PAUSE_SECONDS, backoff(n=failures - 1) if backoff else 0))
+        seconds = min(_LONGEST_PAUSE_SECONDS, backoff(n=failures - 1) if backoff else 0)
+        self._on_wait(seconds)
+        time.sleep(seconds)
 
 
 def _worth_another_try(error: HTTPError | TransportError) -> bool:
     if isinstance(error, HTTPError):
-        return error.status in _WORTH_ANOTHER_TRY
+        # A site that says for how long to leave it alone is left alone for so long, by the workflow.
+        return error.status in _WORTH_ANOTHER_TRY and not error.response.headers.get("Retry-After")
     if isinstance(error, ProxyError) and "403" in str(error):
         return False  # The guard has refused the address; an HTTPError says so for plain HTTP.
     return not isinstance(error, CertificateVerifyError)

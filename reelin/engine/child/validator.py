@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from reelin.engine.child.records import is_count
+
 
 @dataclass(frozen=True)
 class Version:
@@ -26,10 +28,13 @@ class Version:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Version | None:
+        """None if it is no version: it is sent back to the server, so nothing odd may pass."""
         try:
-            return cls(**record)
+            version = cls(**record)
         except TypeError:
             return None
+        sound = _is_header(version.etag) and _is_header(version.last_modified) and isinstance(version.encoded, bool)
+        return version if sound and (version.total is None or is_count(version.total)) else None
 
     def as_record(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,6 +53,10 @@ class Version:
         if self.etag and other.etag:
             return self.etag == other.etag
         return not _differ(self.last_modified, other.last_modified)
+
+
+def _is_header(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.isprintable())
 
 
 def _differ(one: object, other: object) -> bool:

@@ -18,7 +18,7 @@ from yt_dlp.networking import common
 
 from reelin.contracts.options import Options
 from reelin.engine.child.channel import Silence
-from reelin.engine.child.downloader import default_extractors
+from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.linux import lead_own_group_and_die_with
 from reelin.engine.child.parameters import settle_process
 from reelin.engine.child.task import run_download
@@ -30,14 +30,14 @@ from reelin.engine.wire import Launch
 _PAGE = b"""<!DOCTYPE html><html><head><title>Silence</title><script type="application/ld+json">
 {"@context": "https://schema.org", "@type": "VideoObject", "name": "Silence", "contentUrl": "/silence.wav"}
 </script></head><body><video src="/silence.wav"></video></body></html>"""
+#: A date, since what reads one is not loaded before.
+_HEADERS = "Last-Modified: Thu, 01 Jan 2015 00:00:00 GMT\r\nConnection: close\r\n"
 
 
 def warm_up(launch: Launch) -> Tools:
     settle_process(launch.ffmpeg)
     _share_certificates()
-    tools = Tools(
-        ffmpeg=launch.ffmpeg, cookies_dir=launch.cookies_dir, extractors=default_extractors(), guard=launch.guard
-    )
+    tools = Tools(ffmpeg=launch.ffmpeg, extractors=Extractors(), guard=launch.guard)
     FFmpegFD.available()
     _download_silence(tools)
     return tools
@@ -79,7 +79,7 @@ def _answer(connection: socket.socket) -> None:
     while b"\r\n\r\n" not in request:
         request += connection.recv(65536)
     kind, body = ("text/html", _PAGE) if request.startswith(b"GET /page.html ") else ("audio/wav", _silence())
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{_HEADERS}\r\n"
     connection.sendall(head.encode() + body)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from reelin.contracts.jobs import Phase
+from reelin.engine.child.movement import Movement, look
 from reelin.engine.child.progress import Reporter
 
 _TICK_SECONDS = 0.1
@@ -19,14 +20,14 @@ _FOLDER = "ffmpeg"
 
 
 class Watch:
-    """ffmpeg moving an index about is silent, but its files change: that counts as life."""
+    """ffmpeg moving an index about is silent, but its files change: that counts as life, as `movement` judges it."""
 
     def __init__(self, scratch: Path, reporter: Reporter) -> None:
         self._scratch = scratch
         self._file = scratch / _FOLDER / "progress"
         self._reporter = reporter
         self._duration_seconds: float | None = None
-        self._touched = 0
+        self._movement = Movement()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -58,19 +59,11 @@ class Watch:
                 self._look()
 
     def _look(self) -> None:
-        touched = max((_touched(path) for path in self._scratch.rglob("*")), default=0)
-        if touched > self._touched:
-            self._touched = touched
-            self._reporter.alive()
         position = _position_seconds(self._file)
+        if self._movement.note(look(self._scratch, beside=self._file.parent, position_seconds=position or 0.0)):
+            self._reporter.alive()
         if position is not None and self._duration_seconds:
             self._reporter.at(100 * position / self._duration_seconds)
-
-
-def _touched(path: Path) -> int:
-    with suppress(OSError):  # It is gone again: yt-dlp renames and deletes meanwhile.
-        return path.stat().st_mtime_ns
-    return 0
 
 
 def _position_seconds(file: Path) -> float | None:

@@ -1,0 +1,119 @@
+"""Every kind of failure, provoked for real where that is possible: in a real engine, behind its real guard."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from reelin.contracts.failures import REMEDIES, FailureKind
+from reelin.engine.guard.process import GuardProcess
+from reelin.engine.pool import EnginePool
+from reelin.errors import MediaFailure
+from reelin.origin.server import Origin
+from reelin.workflows.policy import FAIL_AT_ONCE, policy_for
+from tests.engine.provocations import PROVOCATIONS, Provocation, Site
+from tests.engine.running import STALL_SECONDS, Watched, bytes_reach, ignore, task_for
+from tests.engine.test_failures import SAID
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
+#: Provoked by tests of their own below.
+BY_THEMSELVES = frozenset({FailureKind.DISK_FULL, FailureKind.INTERNAL})
+#: Only a site's own words say so; those in test_failures.py are real ones.
+BY_WORDS = frozenset(
+    {
+        FailureKind.NOT_LIVE_YET,
+        FailureKind.PRIVATE,
+        FailureKind.AGE_RESTRICTED,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with Site() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EnginePool]:
+    """Behind a guard that lets it reach this address only."""
+    guard = GuardProcess((ipaddress.ip_network("127.0.0.1/32"),))
+    engine = EnginePool(
+        cookies_dir=tmp_path_factory.mktemp("cookies"), max_children=6, stall_seconds=STALL_SECONDS, guard=guard
+    )
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+@pytest.mark.parametrize("provocation", PROVOCATIONS.values(), ids=PROVOCATIONS)
+async def test_a_provoked_failure_has_its_kind_and_the_sites_wait(
+    guarded: EnginePool, origin: Origin, site: Site, tmp_path: Path, provocation: Provocation
+) -> None:
+    task = task_for(provocation.url(origin, site), tmp_path, **provocation.options)
+    with pytest.raises(MediaFailure) as caught:
+        await guarded.download(task, ignore)
+    failure = caught.value
+    assert failure.kind == provocation.kind, failure.message
+    assert failure.message
+    assert "Traceback" not in failure.message and str(tmp_path) not in failure.message
+    if provocation.wait is None:
+        assert failure.retry_after_seconds is None
+    else:
+        assert failure.retry_after_seconds is not None
+        assert provocation.wait - 120 <= failure.retry_after_seconds <= provocation.wait
+
+
+async def test_a_disk_that_fills_up_is_called_so_and_what_was_fetched_is_kept(
+    pool: EnginePool, origin: Origin, mounted: Callable[[str], Path]
+) -> None:
+    disk = mounted("1m")
+    with pytest.raises(MediaFailure) as caught:
+        await pool.download(task_for(origin.url_for("/file/3000000/full.mp4"), disk / "job"), ignore)
+    assert caught.value.kind == FailureKind.DISK_FULL
+    assert (disk / "job" / "parts" / "media.mp4.part").stat().st_size > 500_000
+
+
+async def test_a_process_that_dies_is_a_fault_of_ones_own(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:
+    watched = Watched(pool, task_for(origin.url_for("/file/600000/dies.mp4", rate=300_000), tmp_path))
+    await watched.reaches(bytes_reach(1))
+    os.kill(watched.pid, signal.SIGKILL)
+    with pytest.raises(MediaFailure) as caught:
+        await watched.outcome
+    assert caught.value.kind == FailureKind.INTERNAL
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_is_provoked_has_a_remedy_and_a_documented_policy(kind: FailureKind) -> None:
+    provoked = {provocation.kind for provocation in PROVOCATIONS.values()} | BY_THEMSELVES
+    said = {FailureKind(kind) for kind, _, _ in SAID}
+    assert kind in provoked or kind in BY_WORDS & said, "no test makes it happen"
+    assert len(REMEDIES[kind]) > 20 and REMEDIES[kind].rstrip().endswith(".")
+    row = documented_policies().get(kind)
+    assert (row is None) == (policy_for(kind) == FAIL_AT_ONCE), "the document says something else than the policy"
+    if row is not None:
+        _agrees(row, kind)
+
+
+def documented_policies() -> dict[FailureKind, str]:
+    """Kind by kind what docs/architecture.md says; those that fail at once share its last row."""
+    table = DOCUMENT.read_text(encoding="utf-8").partition("## Failures and what happens next")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE)
+    assert ("all others", "fail at once; the remedy says what to do") in rows
+    return {FailureKind(name): row for names, row in rows for name in re.findall(r"`(\w+)`", names)}
+
+
+def _agrees(row: str, kind: FailureKind) -> None:
+    """The numbers of attempts, where there are some: "12, 12, 4 attempts" is for the kinds of one row in order."""
+    found = re.search(r"((?:\d+, )*\d+) attempts", row)
+    if found:
+        assert str(policy_for(kind).attempts) in found[1].split(", ")
+    if "once" in row:
+        assert policy_for(kind).attempts == 2
