@@ -22,10 +22,15 @@ console = Console(width=110)
 
 @dataclass(frozen=True)
 class Bench:
-    """`url` is where the service answers; `origin` serves the media. Both on loopback, on the same cores."""
+    """`url` is where the service answers; `origin` serves the media. Both on loopback, on the same cores.
+
+    `pid` is the service's process, API and worker; `data_dir` has its databases.
+    """
 
     url: str
     origin: OriginProcess
+    pid: int
+    data_dir: Path
 
 
 @contextlib.contextmanager
@@ -37,7 +42,7 @@ def running(**settings: str) -> Iterator[Bench]:
         OriginProcess(Path(folder) / "origin") as origin,
         own_service(Path(folder), **settings) as up,
     ):
-        yield Bench(url=up.url, origin=origin)
+        yield Bench(url=up.url, origin=origin, pid=up.pid, data_dir=Path(folder) / "data")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
