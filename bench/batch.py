@@ -190,6 +190,7 @@ def many(items: int) -> list[Figure]:
         Figure(
             "first page of the list, slowest of 40", max(pages), "ms", target=50, note=f"median {median(pages):.1f}"
         ),
+        Figure("events in the batch's history", events, "", target=10_000),
         Figure("Temporal's database, per item", database / items / 1000, "KB"),
     ]
 
