@@ -4,6 +4,7 @@ from reelin.activities.batch import BatchActivities
 from reelin.activities.bell import Bell
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
+from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
@@ -14,6 +15,7 @@ __all__ = [
     "Bell",
     "FetchActivity",
     "Handover",
+    "Presence",
     "ProbeActivity",
     "RecordActivities",
     "Scratch",

@@ -18,20 +18,22 @@ from reelin.contracts.options import Options
 from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.database import Database
-from reelin.library.following import count
+from reelin.library.following import count, count_all
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, record, write
 from reelin.library.submissions import (
     NewJob,
     Place,
     Submitted,
+    empty_batch,
     first_run,
     known_jobs,
     last_runs_of,
     restart,
     row_of,
+    with_files,
 )
-from reelin.library.tables import batches, files, items, jobs, videos
+from reelin.library.tables import batches, items, jobs, videos
 from reelin.library.unbroken import unbroken
 
 #: Items of one transaction: more would keep the event loop from others for too long.
@@ -61,16 +63,19 @@ class BatchStore:
     @unbroken
     async def submit(self, new: NewBatch) -> Submitted:
         """Stores the list, and its first page as items. Raises Conflict where the id belongs to another request."""
+        first = await asyncio.to_thread(_items_of, new.job, new.urls[:PAGE])
         async with self._database.writing() as connection:
             known = await known_jobs(connection, [new.job.id])
             if known:
                 await _refuse_another(connection, new)
                 return Submitted(known[new.job.id], fresh=False)
-            job = first_run(new.job, 1)
+            last_runs = await last_runs_of(connection, [new.job.id])
+            job = first_run(new.job, last_runs.get(new.job.id, 0) + 1)
             await connection.execute(insert(jobs), row_of(job))
-            row = {**_empty(job.id, job.run), "source": list(new.urls), "total": len(new.urls), "at_once": new.at_once}
-            await connection.execute(insert(batches).values({**row, "request_hash": new.request_hash}))
-            await _store_page(connection, job, await _batch(connection, job.id), _items_of(new.job, new.urls[:PAGE]))
+            row = {**empty_batch(job.id, job.run), "source": list(new.urls), "total": len(new.urls)}
+            row |= {"at_once": new.at_once, "request_hash": new.request_hash}
+            await connection.execute(insert(batches).values(row))
+            await _store_page(connection, job, await _batch(connection, job.id), first)
             return Submitted(await get(connection, job.id), fresh=True)
 
     # Expanding.
@@ -80,12 +85,13 @@ class BatchStore:
         """The batch as it stands. A playlist that is run anew begins without items; a retry keeps them."""
         async with self._database.writing() as connection:
             found = await _find(connection, job_id)
+            at_once = at_once or (await get(connection, job_id)).options.get("at_once")
             if found is None:
-                values = {**_empty(job_id, run), "at_once": at_once, "preview": preview}
+                values = {**empty_batch(job_id, run), "at_once": at_once, "preview": preview}
                 await connection.execute(insert(batches).values(values))
             elif found.run < run:
                 await connection.execute(delete(items).where(items.c.batch_id == job_id))
-                values = {**_empty(job_id, run), "at_once": found.at_once, "preview": preview}
+                values = {**empty_batch(job_id, run), "at_once": at_once, "preview": preview}
                 await connection.execute(update(batches).where(batches.c.id == job_id).values(values))
             return await _batch(connection, job_id)
 
@@ -156,6 +162,14 @@ class BatchStore:
             return await count(connection, job_id)
 
     @unbroken
+    async def count_all(self, job_ids: Sequence[str]) -> dict[str, Counts]:
+        """The items of several batches by state."""
+        if not job_ids:
+            return {}
+        async with self._database.reading() as connection:
+            return {job_id: counts for job_id, (counts, _) in (await count_all(connection, job_ids)).items()}
+
+    @unbroken
     async def running(self, job_id: str) -> list[str]:
         """The ids of the items that run now."""
         query = select(items.c.job_id).where(items.c.batch_id == job_id, items.c.state == State.RUNNING).distinct()
@@ -189,20 +203,7 @@ def item_of(shared: NewJob, url: str) -> NewJob:
     """The job of one URL of a list. `shared` says all else; what concerns playlists is not passed on."""
     options = shared.options.for_items()
     job_id = job_id_for(Kind.AUTO, shared.owner, url, shared.preset, options)
-    return replace(shared, id=job_id, kind=Kind.AUTO, url=url, site=site_of(url), options=options)
-
-
-def _empty(job_id: str, run: int) -> dict[str, Any]:
-    return {
-        "id": job_id,
-        "run": run,
-        "source": None,
-        "cursor": 0,
-        "total": None,
-        "truncated": False,
-        "expanded": False,
-        "preview": False,
-    }
+    return replace(shared, id=job_id, kind=Kind.AUTO, url=url, site=site_of(url), options=options, title=None)
 
 
 async def _refuse_another(connection: AsyncConnection, new: NewBatch) -> None:
@@ -282,8 +283,7 @@ async def _done(connection: AsyncConnection, known: dict[str, JobRecord], page: 
     """The jobs whose files the library has."""
     force = {new.id for new in page if new.force}
     completed = [job.id for job in known.values() if job.state is State.COMPLETED and job.id not in force]
-    query = select(files.c.job_id).where(files.c.job_id.in_(completed)).distinct()
-    return set((await connection.execute(query)).scalars())
+    return await with_files(connection, completed)
 
 
 async def _not_in_library(connection: AsyncConnection, page: Sequence[NewJob]) -> list[NewJob]:

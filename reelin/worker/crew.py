@@ -12,7 +12,16 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
-from reelin.activities import BatchActivities, Bell, FetchActivity, Handover, ProbeActivity, RecordActivities, Scratch
+from reelin.activities import (
+    BatchActivities,
+    Bell,
+    FetchActivity,
+    Handover,
+    Presence,
+    ProbeActivity,
+    RecordActivities,
+    Scratch,
+)
 from reelin.activities.batch import SiteLimit
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
@@ -44,6 +53,7 @@ class Crew:
         self._settings = settings
         self._library = library
         self._scratch = Scratch(settings.scratch_dir)
+        self._presence = Presence(media_dir=settings.media_dir, scratch_dir=settings.scratch_dir)
         self._bell = Bell(client, library)
         self._workers = self._build(client, bus, engine)
 
@@ -123,6 +133,9 @@ class Crew:
             dropped = await self._scratch.sweep(self._library)
             if dropped:
                 log.info("dropped partial files that nobody needs", folders=dropped)
+            gone = await self._presence.sweep(self._library)
+            if gone:
+                log.info("files are gone from the media folder", files=gone)
             await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
 
     @contextlib.asynccontextmanager
