@@ -28,7 +28,7 @@ async def grant(
     """Raises NotFound, Conflict, InvalidInput."""
     job, granted = await parts.library.wishes.one(wish, job_id, keep_partial=keep_partial, positions=positions)
     parts.hub.touch(job_id)
-    await _pass_on(parts, wish, granted)
+    await _pass_on(parts, wish, granted, [job_id])
     return job
 
 
@@ -62,13 +62,13 @@ async def end_workflows(parts: Parts, job_ids: Sequence[str]) -> None:
     await asyncio.gather(*(end(job_id) for job_id in job_ids))
 
 
-async def _pass_on(parts: Parts, wish: Wish, granted: Granted) -> None:
+async def _pass_on(parts: Parts, wish: Wish, granted: Granted, job_ids: Sequence[str] = ()) -> None:
     await _tell(parts, wish, granted.told)
     for batch_id in granted.batches:
         parts.hub.touch(batch_id)
     await _each(granted.batches, lambda batch_id: parts.control.signal(batch_id, POKE), wish)
     if wish in (Wish.RESUME, Wish.RETRY):
-        parts.control.submitted([])
+        parts.control.submitted(job_ids)
 
 
 async def _tell(parts: Parts, wish: Wish, job_ids: Sequence[str]) -> bool:
