@@ -5,6 +5,7 @@ from reelin.activities.bell import Bell
 from reelin.activities.expand import ExpandActivity
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
+from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
@@ -16,6 +17,7 @@ __all__ = [
     "ExpandActivity",
     "FetchActivity",
     "Handover",
+    "Presence",
     "ProbeActivity",
     "RecordActivities",
     "Scratch",

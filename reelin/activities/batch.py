@@ -15,7 +15,7 @@ from reelin.activities.starter import Starter
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Counts, State
 from reelin.contracts.progress import JobTouched
-from reelin.contracts.work import ADVANCE, CALL_OFF, PAUSE, RESUME, Advance, JobRequest
+from reelin.contracts.work import ADVANCE, CALL_OFF, PAUSE, Advance, JobRequest
 from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
 
@@ -59,7 +59,6 @@ class BatchActivities:
             return Advance(in_flight=1)
         if row.pause_requested:
             return await self._pause(row)
-        await self._tell(await self._library.window.go_on(row.id), RESUME)
         return await self._let_go(row)
 
     @activity.defn(name=CALL_OFF)

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 
 from reelin import __version__
+from reelin.api.actions import ActionRoutes
 from reelin.api.auth import TokenGuard
 from reelin.api.files import FileRoutes
 from reelin.api.handlers import Unexpected, handle_errors
@@ -23,7 +24,9 @@ from reelin.api.metrics import Metrics
 from reelin.api.openapi import ABOUT, TAGS, DescribedApi
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
+from reelin.api.shelf import ShelfRoutes
 from reelin.api.socket import SocketRoutes
+from reelin.api.stats import StatsRoutes
 from reelin.api.stream import EventRoutes
 from reelin.api.videos import VideoRoutes
 from reelin.contracts.urls import site_of
@@ -58,11 +61,14 @@ def create_app(parts: Parts) -> FastAPI:
     metrics = Metrics(parts.library, parts.hub)
     for routes in (
         JobRoutes(parts, metrics),
+        ActionRoutes(parts),
         EventRoutes(parts),
         SocketRoutes(parts),
         VideoRoutes(parts),
+        ShelfRoutes(parts),
         FileRoutes(parts),
         HealthRoutes(parts),
+        StatsRoutes(parts),
         metrics,
     ):
         app.include_router(routes.router())

@@ -82,7 +82,58 @@ VIDEO: dict[str, Any] = {
     "added_at": "2026-01-02T03:04:15.678000Z",
     "files": [FILE],
 }
+STATS: dict[str, Any] = {
+    "jobs": JOB_PAGE["counts"],
+    "last_minute": {"completed": 2, "failed": 0, "bytes": 20960000},
+    "last_hour": {"completed": 12, "failed": 1, "bytes": 125760000},
+    "queues": {"reelin-downloads": {"backlog": 3, "oldest_seconds": 1.5, "workers": 2}},
+    "disk": {"total_bytes": 500000000000, "free_bytes": 120000000000},
+}
 VIDEO_PAGE: dict[str, Any] = {"items": [VIDEO], "next_cursor": None}
+BATCH: dict[str, Any] = {
+    **JOB,
+    "id": "bulk-8a7b6c5d4e3f2a1b0c9d8e7f",
+    "kind": "bulk",
+    "phase": None,
+    "url": None,
+    "title": "3 URLs",
+    "site": None,
+    "progress": None,
+    "counts": {
+        "total": 3,
+        "queued": 0,
+        "running": 1,
+        "waiting": 0,
+        "paused": 0,
+        "completed": 1,
+        "skipped": 1,
+        "failed": 0,
+        "cancelled": 0,
+    },
+}
+#: What POST /api/jobs takes: the body is read by hand, since it may be text.
+TAKES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/Submission"}},
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": "# one URL a line\nhttps://example.org/watch?v=1\nhttps://example.org/watch?v=2\n",
+            },
+        },
+    },
+    "parameters": [
+        {"name": name, "in": "query", "schema": schema, "description": f"With text/plain: {what}"}
+        for name, schema, what in (
+            ("preset", {"type": "string"}, "as in the JSON body"),
+            ("options", {"type": "string"}, "the options as a JSON object"),
+            ("priority", {"type": "integer"}, "1 first, 5 last"),
+            ("force", {"type": "boolean"}, "download again what is there already"),
+            ("skip_invalid", {"type": "boolean"}, "run what can be used"),
+        )
+    ],
+}
 EVENTS = (
     "id: 1767323045678901\r\nevent: job\r\ndata: {…the Job…}\r\n\r\n"
     'id: 1767323055678901\r\nevent: end\r\ndata: {"id":"video-3f9c0a51b2d84e6f7a8b9c0d","state":"completed"}\r\n\r\n'

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
+from reelin.api.lost import note_lost
 from reelin.api.parts import Parts
 from reelin.api.problems import FieldError, documented, problem_response
 from reelin.contracts.model import Request
@@ -61,6 +62,7 @@ class FileQuery(Request):
 
 class FileRoutes:
     def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._videos = parts.library.videos
         self._media_dir = parts.settings.media_dir
 
@@ -92,6 +94,7 @@ class FileRoutes:
             return Response(status_code=304, headers=headers)
         found = await asyncio.to_thread(_found, self._media_dir, file.path)
         if found is None:
+            await note_lost(self._parts, (file,))
             return _gone(request.url.path, file)
         path, status = found
         return _MediaFile(path, headers=headers, media_type=_media_type(file.path), stat_result=status)
@@ -166,7 +169,7 @@ def _matches(if_none_match: str, etag: str) -> bool:
 
 def _gone(instance: str, file: FileRecord) -> Response:
     message = "The file is no longer in the media folder."
-    remedy = "To fetch it again, submit the video's URL with force=true."
+    remedy = "To fetch it again, submit the video's URL again."
     errors = [FieldError(field="file_id", message=message, remedy=remedy)]
     return problem_response(404, f"{message} {remedy}", instance=instance, errors=errors)
 

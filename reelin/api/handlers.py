@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reelin.api.lists import UnusableEntries
 from reelin.api.problems import FieldError, clipped, problem_response
 from reelin.api.refusals import field_errors, models_of, refusal
 from reelin.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -45,6 +46,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, InvalidInput)
+    if isinstance(error, UnusableEntries):
+        detail = f"{error.message} {error.remedy}"
+        return problem_response(422, detail, instance=request.url.path, errors=error.named)
     return unprocessable(request.url.path, refusal(error))
 
 

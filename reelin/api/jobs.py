@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from reelin.api.cancelling import cancel_job
-from reelin.api.examples import JOB, JOB_PAGE, answered
+from reelin.api.examples import JOB, JOB_PAGE, TAKES, answered
+from reelin.api.lost import submit_again_if_lost
 from reelin.api.metrics import Metrics
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
-from reelin.api.submission import CancelWish, Submission
+from reelin.api.reading import read_submission
+from reelin.api.shown import BATCH_KINDS, answer, shown
+from reelin.api.submission import Submission, new_batch
+from reelin.api.wishes import end_at_once, end_workflows
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Job, Kind, State
 from reelin.contracts.model import Message, Request
-from reelin.errors import Conflict, InvalidInput
-from reelin.library import JobFilter, JobRecord
+from reelin.errors import Conflict
+from reelin.library import JobFilter, JobRecord, Submitted
 
 LONGEST_WAIT_SECONDS = 60
+#: How many entries of a list could not be used.
+SKIPPED_HEADER = "Reelin-Skipped-Invalid"
 
 
-def _separated(value: Any) -> Any:
+def separated(value: Any) -> Any:
     """`?state=failed&state=cancelled` and `?state=failed,cancelled` alike."""
+    if isinstance(value, str):
+        value = [value]
     if not isinstance(value, (list, tuple)):
         return value
     return [part for each in value for part in (each.split(",") if isinstance(each, str) else [each])]
 
 
-class JobQuery(Request):
-    state: Annotated[list[State], BeforeValidator(_separated)] = Field([], description="Any of these")
-    kind: Annotated[list[Kind], BeforeValidator(_separated)] = Field([], description="Any of these")
+class JobSelection(Request):
+    """Which jobs; all that fit every field."""
+
+    state: Annotated[list[State], BeforeValidator(separated)] = Field([], description="Any of these")
+    kind: Annotated[list[Kind], BeforeValidator(separated)] = Field([], description="Any of these")
     parent: str | None = Field(None, max_length=64, description="The items of this batch")
     site: str | None = Field(None, max_length=255)
     failure: FailureKind | None = None
     q: str | None = Field(None, max_length=200, description="Part of the title or the URL")
-    sort: str | None = Field(None, description="Default -submitted_at; position with parent", examples=["-size"])
-    limit: int = Field(50, ge=1, le=500)
-    cursor: str | None = Field(None, max_length=1000, description="next_cursor of the page before")
 
-    def filter(self) -> JobFilter:
+    def filter(self, *, with_items: bool) -> JobFilter:
         return JobFilter(
             state=tuple(self.state),
             kind=tuple(self.kind),
@@ -49,7 +57,15 @@ class JobQuery(Request):
             site=self.site,
             failure=self.failure,
             q=self.q,
+            with_items=with_items,
         )
+
+
+class JobQuery(JobSelection):
+    items: bool = Field(False, description="Without parent: the items of batches too")
+    sort: str | None = Field(None, description="Default -submitted_at; position with parent", examples=["-size"])
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=1000, description="next_cursor of the page before")
 
     @property
     def order(self) -> str:
@@ -64,19 +80,16 @@ class JobPage(Message):
     counts: dict[State, int]
 
 
+class Change(Request):
+    """What can be changed of a job that is there."""
+
+    priority: int = Field(ge=1, le=5, description="1 first, 5 last")
+
+
 class LookQuery(Request):
     wait: float = Field(
         0, ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds: answer as soon as the job is final, at the latest then"
     )
-
-
-async def refuse_text(content_type: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
-    if content_type is not None and content_type.lower().startswith("text/"):
-        raise InvalidInput(
-            "Lists of URLs as text cannot be submitted yet.",
-            remedy='This version takes one URL at a time: send JSON such as {"url": "https://example.org/watch?v=1"}.',
-            field="body",
-        )
 
 
 class JobRoutes:
@@ -93,12 +106,12 @@ class JobRoutes:
             self.submit,
             methods=["POST"],
             status_code=202,
-            summary="Submit a URL",
-            dependencies=[Depends(refuse_text)],
+            summary="Submit a URL, or a list of them",
+            openapi_extra=TAKES,
             responses={
                 200: answered(JOB, "The job was there already"),
                 202: answered(JOB, "Accepted and stored; `Location` is the job's address"),
-                **documented(401, 422, 503),
+                **documented(401, 409, 422, 503),
             },
             response_model=Job,
         )
@@ -117,21 +130,11 @@ class JobRoutes:
             response_model=Job,
         )
         router.add_api_route(
-            "/{job_id}/cancel",
-            self.cancel,
-            methods=["POST"],
-            status_code=202,
-            summary="Cancel a job",
-            responses={202: answered(JOB, "It will end"), **documented(401, 404, 409, 422)},
-            response_model=Job,
-        )
-        router.add_api_route(
-            "/{job_id}/retry",
-            self.retry,
-            methods=["POST"],
-            status_code=202,
-            summary="Run a failed or cancelled job again",
-            responses={202: answered(JOB, "It is queued again"), **documented(401, 404, 409, 422)},
+            "/{job_id}",
+            self.change,
+            methods=["PATCH"],
+            summary="Change a job's priority",
+            responses={200: answered(JOB, "The job"), **documented(401, 404, 409, 422)},
             response_model=Job,
         )
         router.add_api_route(
@@ -144,25 +147,53 @@ class JobRoutes:
         )
         return router
 
-    async def submit(self, submission: Submission) -> Response:
+    async def submit(
+        self,
+        submission: Annotated[Submission, Depends(read_submission)],
+        idempotency_key: Annotated[
+            str | None,
+            Header(min_length=1, max_length=255, description="For lists: the same request again is the same job"),
+        ] = None,
+    ) -> Response:
         """Stores the job before it answers: from then on nothing can lose it.
 
         The id is derived from what the job would produce. Submitting the same again while it runs returns the
-        running job, and after it is done the finished one, unless `force`.
+        running job, and after it is done the finished one, unless `force` or its files are gone. A list is one job of
+        the kind `bulk`, whose items are found with `GET /api/jobs?parent=`; a URL that stands in it twice is one item
+        at two positions. As `text/plain`, one URL a line; empty lines and those that begin with `#` do not count.
         """
+        if submission.urls is not None:
+            return await self._submit_list(submission, idempotency_key)
         new = submission.job(self._parts.settings.egress_allow)
         with self._metrics.submitting():
-            submitted = await self._jobs.submit(new)
+            submitted = await submit_again_if_lost(self._parts, new)
+        return await self._submitted(submitted, {})
+
+    async def _submit_list(self, submission: Submission, key: str | None) -> Response:
+        checked = await submission.checked(self._parts.settings.egress_allow)
+        new = await asyncio.to_thread(
+            new_batch,
+            checked.urls,
+            preset=submission.preset,
+            options=submission.options,
+            priority=submission.priority,
+            force=submission.force,
+            key=key,
+        )
+        submitted = await self._parts.library.batches.submit(new)
+        return await self._submitted(submitted, {SKIPPED_HEADER: str(checked.skipped)})
+
+    async def _submitted(self, submitted: Submitted, headers: dict[str, str]) -> Response:
         if submitted.fresh:
-            self._started(new.id)
-        return self._answer(submitted.job, 202 if submitted.fresh else 200)
+            self._started(submitted.job.id)
+        return await answer(self._parts, submitted.job, 202 if submitted.fresh else 200, headers)
 
     async def page(self, query: Annotated[JobQuery, Query()]) -> Response:
-        """What was submitted, newest first; with `parent`, the items of a batch."""
-        wanted = query.filter()
+        """What was submitted, newest first; with `parent`, the items of a batch by their position in it."""
+        wanted = query.filter(with_items=query.items)
         found = await self._jobs.page(wanted, sort=query.order, limit=query.limit, cursor=query.cursor)
         page = JobPage(
-            items=tuple(self._hub.view(record) for record in found.items),
+            items=await shown(self._parts, found.items),
             next_cursor=found.next_cursor,
             counts=await self._jobs.counts(wanted),
         )
@@ -172,42 +203,34 @@ class JobRoutes:
         """The job as it stands. With `wait` the answer comes as soon as it is final."""
         if query.wait:
             await self._hub.wait_final(job_id, query.wait)
-        return self._answer(await self._jobs.get(job_id), 200)
+        return await answer(self._parts, await self._jobs.get(job_id), 200)
 
-    async def cancel(self, job_id: str, wish: CancelWish | None = None) -> Response:
-        """The wish is stored first: it is carried out even if Temporal is away just now."""
-        keep_partial = wish is not None and wish.keep_partial
-        return self._answer(await cancel_job(self._parts, job_id, keep_partial=keep_partial), 202)
-
-    async def retry(self, job_id: str) -> Response:
-        """What was fetched already is kept."""
-        job = await self._jobs.retry(job_id)
-        self._started(job_id)
-        return self._answer(job, 202)
+    async def change(self, job_id: str, change: Change) -> Response:
+        """Takes effect where the job, or an item of the batch, still stands in line."""
+        job = await self._parts.library.wishes.prioritise(job_id, change.priority)
+        self._hub.touch(job_id)
+        return await answer(self._parts, job, 200)
 
     async def delete(self, job_id: str) -> Response:
-        """Ends the download if it runs, then forgets the job. Published files stay."""
-        job = await self._jobs.get(job_id)
-        if not job.state.final:
-            await self._end(job_id)
+        """Ends the download if it runs, then forgets the job. Published files stay.
+
+        A batch takes those of its items with it that were not submitted by themselves and stand in no other batch.
+        """
+        await self._end(await self._jobs.get(job_id))
         await self._jobs.forget(job_id)
         self._hub.deleted(job_id)
         return Response(status_code=204)
 
-    async def _end(self, job_id: str) -> None:
+    async def _end(self, job: JobRecord) -> None:
         """Unlike a cancel it needs Temporal: once the row is gone, nothing would remember to end the workflow."""
-        try:
-            job = await self._jobs.request_cancel(job_id, keep_partial=False)
-        except Conflict:
-            return  # it has just ended by itself
-        if not job.state.final:
-            await self._parts.control.cancel(job_id)
+        with contextlib.suppress(Conflict):  # it has just ended by itself
+            if not job.state.final:
+                await end_at_once(self._parts, job.id)
+        if job.kind in BATCH_KINDS:
+            await end_workflows(self._parts, await self._parts.library.window.call_off(job.id))
+            for inner in await self._jobs.forgotten_with(job.id):
+                await self._end(await self._jobs.get(inner))
 
     def _started(self, job_id: str) -> None:
         self._parts.control.submitted([job_id])
         self._hub.touch(job_id)
-
-    def _answer(self, record: JobRecord, status: int) -> Response:
-        job = self._hub.view(record)
-        headers = {"Location": job.links.self} if status == 202 else None
-        return Response(job.model_dump_json(), status, headers=headers, media_type="application/json")

@@ -9,23 +9,26 @@ from reelin.api.handlers import unprocessable
 from reelin.api.problems import FieldError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+#: A list of 100,000 URLs.
+MAX_LIST_BYTES = 32 * 1024 * 1024
+_LISTS = frozenset({"/api/jobs"})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class BodyLimit:
     """Collects the body before the route sees it, and refuses one that is too long, announced or not."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
             return
-        body = None if self._announced(scope) > self._max_bytes else await self._collected(receive)
+        most = MAX_LIST_BYTES if scope["path"] in _LISTS else MAX_BODY_BYTES
+        body = None if self._announced(scope) > most else await self._collected(receive, most)
         if body is None:
-            await unprocessable(scope["path"], self._too_long())(scope, receive, send)
+            await unprocessable(scope["path"], self._too_long(most))(scope, receive, send)
         else:
             await self._app(scope, _Replay(body, receive), send)
 
@@ -33,7 +36,7 @@ class BodyLimit:
         length = Headers(scope=scope).get("content-length", "")
         return int(length[:18]) if length.isdecimal() and length.isascii() else 0
 
-    async def _collected(self, receive: Receive) -> bytes | None:
+    async def _collected(self, receive: Receive, most: int) -> bytes | None:
         chunks: list[bytes] = []
         size = 0
         more = True
@@ -43,13 +46,13 @@ class BodyLimit:
                 break
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > self._max_bytes:
+            if size > most:
                 return None
             more = message.get("more_body", False)
         return b"".join(chunks)
 
-    def _too_long(self) -> FieldError:
-        limit = f"{self._max_bytes // (1024 * 1024)} MB"
+    def _too_long(self, most: int) -> FieldError:
+        limit = f"{most // (1024 * 1024)} MB"
         return FieldError(
             field="body", message=f"The body is longer than {limit}.", remedy=f"Send at most {limit} at once."
         )

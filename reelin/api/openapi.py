@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from reelin.api.problems import Problem
+from reelin.api.submission import Submission
 
 ABOUT = """
 Durable video downloads. A job that was accepted is never lost: submit it, follow it, fetch its files.
@@ -49,7 +50,7 @@ class DescribedApi(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             components = document.setdefault("components", {})
-            components.setdefault("schemas", {}).update(_schemas(Problem))
+            components.setdefault("schemas", {}).update({**_schemas(Problem), **_schemas(Submission, "validation")})
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             for path, operations in document["paths"].items():
                 if path.startswith("/api/"):
@@ -58,7 +59,7 @@ class DescribedApi(FastAPI):
         return super().openapi()
 
 
-def _schemas(model: type[BaseModel]) -> dict[str, Any]:
-    _, definitions = models_json_schema([(model, "serialization")], ref_template="#/components/schemas/{model}")
+def _schemas(model: type[BaseModel], mode: Literal["serialization", "validation"] = "serialization") -> dict[str, Any]:
+    _, definitions = models_json_schema([(model, mode)], ref_template="#/components/schemas/{model}")
     found: dict[str, Any] = definitions["$defs"]
     return found

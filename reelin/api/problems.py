@@ -16,6 +16,7 @@ MEDIA_TYPE = "application/problem+json"
 #: What a client sent is repeated at most so far.
 _LONGEST_TEXT = 240
 _LONGEST_REMEDY = 800
+_MOST_ERRORS = 100
 
 
 class FieldError(Message):
@@ -54,7 +55,7 @@ def problem_response(
         status=status,
         detail=clipped(detail),
         instance=clipped(instance, 200),
-        errors=tuple(_clipped(error) for error in errors),
+        errors=tuple(_clipped(error) for error in errors[:_MOST_ERRORS]),
     )
     # ASCII: what a client sent comes back in it, and may be shown by a terminal.
     return Response(json.dumps(problem.model_dump()), status, headers=headers, media_type=MEDIA_TYPE)

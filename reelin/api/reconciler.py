@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -12,7 +13,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.dispatcher import Dispatcher
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
+from reelin.contracts.jobs import State
 from reelin.contracts.progress import JobTouched
+from reelin.contracts.work import PAUSE, RESUME
 from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
 from reelin.temporal import TEMPORAL_AWAY, first_line
@@ -48,25 +51,39 @@ class Reconciler:
     async def sweep(self) -> int:
         """One comparison; returns how many jobs were healed. Raises TEMPORAL_AWAY."""
         self._dispatcher.wake()
-        unfinished = await self._library.jobs.unfinished()
-        running = await self._running_ids() if unfinished else set()
+        running: set[str] | None = None
+        healed = 0
+        async for page in self._library.jobs.unfinished_pages():
+            running = await self._running_ids() if running is None else running
+            healed += await self._compare(page, running)
+        return healed
+
+    async def _compare(self, page: Sequence[JobRecord], running: Container[str]) -> int:
         settled = datetime.now(UTC) - SETTLING
         healed = 0
-        for job in unfinished:
+        for job in page:
             if job.dispatched_at is None or job.dispatched_at > settled:
                 continue
             if job.id not in running and await self._heal(job):
                 healed += 1
-            elif job.cancel_requested:
-                await self._cancel(job)
+            elif job.cancel_requested or job.resumed or (job.pause_requested and job.state is not State.PAUSED):
+                await self._pass_on(job)
         return healed
 
-    async def _cancel(self, job: JobRecord) -> None:
-        """Passes on a wish that Temporal has not heard of, to this run and no other."""
+    async def _pass_on(self, job: JobRecord) -> None:
+        """A wish that Temporal may not have heard of, to this run and no other. Hearing it twice does no harm."""
         description = await self._describe(job.id)
-        if description is not None and await self._is_this_run(job, description):
-            with contextlib.suppress(RPCError):  # it has ended meanwhile; else the next sweep tries again
-                await self._client.get_workflow_handle(job.id, run_id=description.run_id).cancel()
+        if description is None or not await self._is_this_run(job, description):
+            return
+        workflow = self._client.get_workflow_handle(job.id, run_id=description.run_id)
+        with contextlib.suppress(RPCError):  # it has ended meanwhile; else the next sweep tries again
+            if job.cancel_requested:
+                await workflow.cancel()
+            elif job.pause_requested:
+                await workflow.signal(PAUSE)
+            else:
+                await workflow.signal(RESUME)
+                await self._library.wishes.passed_on([job.id])
 
     async def _running_ids(self) -> set[str]:
         query = "ExecutionStatus = 'Running' AND ReelinOwner IS NOT NULL"

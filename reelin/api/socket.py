@@ -9,7 +9,6 @@ import structlog
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from reelin.api.cancelling import cancel_job
 from reelin.api.mailbox import Subscription
 from reelin.api.messages import (
     EVERYTHING,
@@ -27,8 +26,12 @@ from reelin.api.messages import (
     parse,
 )
 from reelin.api.parts import Parts
+from reelin.api.shown import shown
+from reelin.api.wishes import grant
+from reelin.contracts.jobs import Job
 from reelin.contracts.model import Message
 from reelin.errors import InvalidInput, NotFound, ReelinError
+from reelin.library import Wish
 
 GOING_AWAY = 1001
 _log = structlog.get_logger(__name__)
@@ -114,10 +117,12 @@ class Conversation:
             case UnsubscribeJob(job_id=job_id):
                 await self._unsubscribe(job_id)
             case GetActiveJobs():
-                jobs = await self._parts.library.jobs.unfinished()
-                await self._say(ActiveJobs(jobs=tuple(self._hub.view(job) for job in jobs)))
+                jobs: list[Job] = []
+                async for page in self._parts.library.jobs.unfinished_pages():
+                    jobs += await shown(self._parts, page)
+                await self._say(ActiveJobs(jobs=tuple(jobs)))
             case CancelJob(job_id=job_id):
-                await cancel_job(self._parts, job_id)
+                await grant(self._parts, Wish.CANCEL, job_id)
             case Ping():
                 await self._say(Pong())
 

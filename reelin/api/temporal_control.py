@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -11,6 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from reelin.api.control import Queue
 from reelin.api.dispatcher import Dispatcher
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
@@ -32,11 +34,13 @@ class TemporalControl:
 
     async def cancel(self, job_id: str) -> None:
         """Asks Temporal to cancel; nothing happens where it does not know the workflow. Raises Unavailable."""
-        try:
+        with _answered():
             await self._client.get_workflow_handle(job_id).cancel(rpc_timeout=PATIENCE)
-        except TEMPORAL_AWAY as error:
-            if not (isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND):
-                raise Unavailable("Temporal", first_line(error)) from error
+
+    async def signal(self, job_id: str, name: str) -> None:
+        """Nothing happens where Temporal does not know the workflow. Raises Unavailable."""
+        with _answered():
+            await self._client.get_workflow_handle(job_id).signal(name, rpc_timeout=PATIENCE)
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""
@@ -48,17 +52,38 @@ class TemporalControl:
 
     async def pollers(self) -> dict[str, int]:
         """How many workers listen on each task queue. Raises Unavailable."""
-        try:
-            return {queue: await self._pollers_on(queue) for queue in TASK_QUEUES}
-        except TEMPORAL_AWAY as error:
-            raise Unavailable("Temporal", first_line(error)) from error
+        return {name: queue.workers for name, queue in (await self.queues()).items()}
 
-    async def _pollers_on(self, queue: str) -> int:
-        workflows = queue == WORKFLOW_QUEUE
+    async def queues(self) -> dict[str, Queue]:
+        """Raises Unavailable."""
+        with _answered():
+            return {name: await self._queue(name) for name in TASK_QUEUES}
+        raise Unavailable("Temporal", "its namespace is unknown")
+
+    async def _queue(self, name: str) -> Queue:
+        workflows = name == WORKFLOW_QUEUE
         kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
         described = await self._client.workflow_service.describe_task_queue(
             DescribeTaskQueueRequest(
-                namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+                namespace=self._client.namespace,
+                task_queue=TaskQueue(name=name),
+                task_queue_type=kind,
+                report_stats=True,
             )
         )
-        return len(described.pollers)
+        stats = described.stats
+        return Queue(
+            backlog=stats.approximate_backlog_count,
+            oldest_seconds=stats.approximate_backlog_age.ToMilliseconds() / 1000,
+            workers=len(described.pollers),
+        )
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """What Temporal does not know is passed over; a Temporal that does not answer is Unavailable."""
+    try:
+        yield
+    except TEMPORAL_AWAY as error:
+        if not (isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND):
+            raise Unavailable("Temporal", first_line(error)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,20 +10,13 @@ from pydantic import Field
 from starlette.responses import Response
 
 from reelin.api.examples import VIDEO, VIDEO_PAGE, answered
+from reelin.api.lost import note_lost
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
 from reelin.contracts.jobs import ResultFile
 from reelin.contracts.media import Role
 from reelin.contracts.model import Message, Request
-from reelin.library import FileRecord, VideoFilter, VideoRecord
-
-
-class VideoState(StrEnum):
-    WANTED = "wanted"  #: In the library, nothing fetched yet.
-    DOWNLOADING = "downloading"  #: A job is on it.
-    DOWNLOADED = "downloaded"  #: Its files are published.
-    FAILED = "failed"  #: Its job failed.
-    MISSING = "missing"  #: Its files are gone from the media folder.
+from reelin.library import FileRecord, VideoFilter, VideoRecord, VideoState
 
 
 class VideoFile(ResultFile):
@@ -68,6 +60,7 @@ class VideoQuery(Request):
 
 class VideoRoutes:
     def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._videos = parts.library.videos
 
     def router(self) -> APIRouter:
@@ -91,16 +84,19 @@ class VideoRoutes:
     async def page(self, query: Annotated[VideoQuery, Query()]) -> Response:
         """What was downloaded, newest first."""
         found = await self._videos.page(query.filter(), sort=query.sort, limit=query.limit, cursor=query.cursor)
-        page = VideoPage(items=tuple(_video(record) for record in found.items), next_cursor=found.next_cursor)
+        page = VideoPage(items=tuple(video_of(record) for record in found.items), next_cursor=found.next_cursor)
         return Response(page.model_dump_json(), media_type="application/json")
 
     async def look(self, video_id: str) -> Response:
         """Each file's `url` has its bytes."""
-        video = _video(await self._videos.get(video_id))
+        record = await self._videos.get(video_id)
+        if await note_lost(self._parts, record.files):
+            record = await self._videos.get(video_id)
+        video = video_of(record)
         return Response(video.model_dump_json(), media_type="application/json")
 
 
-def _video(record: VideoRecord) -> Video:
+def video_of(record: VideoRecord) -> Video:
     return Video(
         id=record.id,
         url=record.url,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import Job, Kind, Links, Phase, State
+from reelin.contracts.jobs import Counts, Job, Kind, Links, Phase, State
 from reelin.contracts.model import Message
 from reelin.contracts.progress import ProgressEvent
 from reelin.library import JobRecord
@@ -61,11 +62,24 @@ def _job(record: JobRecord, links: LinkMaker) -> Job:
         submitted_at=record.submitted_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
+        counts=_counts(record),
         failure=None if record.failure is None else Failure.model_validate(record.failure),
-        result=record.result if record.state.final else None,
+        result=_result(record),
         links=links.of(record.id),
         version=record.version,
     )
+
+
+def _counts(record: JobRecord) -> Counts | None:
+    """Of a batch that is over; one that runs is counted by whoever asks."""
+    over = record.state.final and record.kind in (Kind.PLAYLIST, Kind.BULK)
+    return Counts.model_validate(record.result) if over and record.result else None
+
+
+def _result(record: JobRecord) -> dict[str, Any] | None:
+    if not record.state.final or record.result is None:
+        return None
+    return {**record.result, "skipped": True} if record.skipped else record.result
 
 
 def _advanced(job: Job, progress: ProgressEvent) -> Job:

@@ -82,6 +82,14 @@ class Counts(Message):
     cancelled: int = 0
 
 
+class Throughput(Message):
+    """What was finished within some time."""
+
+    completed: int = 0
+    failed: int = 0
+    bytes: int = 0
+
+
 class ResultFile(Message):
     """One published file. `path` is relative to the media folder."""
 

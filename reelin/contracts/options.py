@@ -142,6 +142,7 @@ class Options(Request):
     max_items: int | None = Field(None, ge=1, le=100_000)
     reverse: bool = False
     only_new: bool = False
+    at_once: int | None = Field(None, ge=1, le=500, description="Batches: items in flight at once")
 
     def shaping(self, preset: str) -> dict[str, object]:
         """What decides which file comes out: two submissions that agree in it are one job.
@@ -149,15 +150,16 @@ class Options(Request):
         How fast it is fetched does not count. Which part of a playlist is wanted does, until the playlist has been
         taken apart: see `for_items`.
         """
-        speed = {"rate_limit_bytes_per_second", "concurrent_fragments"}
+        speed = {"rate_limit_bytes_per_second", "concurrent_fragments", "at_once"}
         chosen = self.model_dump(mode="json", exclude=speed, exclude_defaults=True)
         return {"preset": None if self.format and preset not in PRESET_CONTAINERS else preset, **chosen}
 
     def for_items(self) -> Options:
         """For the items of a batch: what concerns the playlist as a whole is done with."""
-        if not (self.items or self.max_items or self.reverse or self.only_new):
+        if not (self.items or self.max_items or self.reverse or self.only_new or self.at_once):
             return self
-        return self.model_copy(update={"items": None, "max_items": None, "reverse": False, "only_new": False})
+        whole = {"items": None, "max_items": None, "reverse": False, "only_new": False, "at_once": None}
+        return self.model_copy(update=whole)
 
     def container_for(self, preset: str) -> Container:
         return self.container or PRESET_CONTAINERS.get(preset, "original")

@@ -169,8 +169,9 @@ def canonical_url(url: str) -> str:
 
 
 def job_id_for(kind: Kind, owner: str, url: str, preset: str, options: Options) -> str:
-    """The id of the job that would produce this: `video-` or `info-`, and a hash of owner, URL and shaping options."""
-    prefix = "info" if kind is Kind.INFO else "video"
+    """The id of the job that would produce this: `video-`, `playlist-` or `info-`, and a hash of owner, URL and
+    shaping options."""
+    prefix = {Kind.INFO: "info", Kind.PLAYLIST: "playlist"}.get(kind, "video")
     shape = {"cookies": options.cookies} if kind is Kind.INFO else options.shaping(preset)
     identity = json.dumps([owner, canonical_url(url), shape], sort_keys=True, ensure_ascii=False)
     return f"{prefix}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"

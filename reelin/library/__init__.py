@@ -4,16 +4,19 @@ from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
 from reelin.library.records import BatchRecord, FileRecord, JobRecord, VideoRecord
+from reelin.library.standing import VideoState
 from reelin.library.store import Library
 from reelin.library.submissions import NewJob, Submitted
 from reelin.library.videos import Publication, PublishedFile, VideoStore
 from reelin.library.window import Released, Window
+from reelin.library.wishes import Granted, Wish, WishStore
 
 __all__ = [
     "PAGE",
     "BatchRecord",
     "BatchStore",
     "FileRecord",
+    "Granted",
     "JobFilter",
     "JobRecord",
     "JobStore",
@@ -27,7 +30,10 @@ __all__ = [
     "Submitted",
     "VideoFilter",
     "VideoRecord",
+    "VideoState",
     "VideoStore",
     "Window",
+    "Wish",
+    "WishStore",
     "item_of",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,15 +17,17 @@ from reelin.contracts.options import Options
 from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.database import Database
-from reelin.library.following import count
+from reelin.library.following import count, count_all
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, record, write
 from reelin.library.submissions import (
     NewJob,
     Submitted,
+    empty_batch,
     first_run,
     known_jobs,
+    last_runs_of,
     row_of,
 )
 from reelin.library.tables import batches, items, jobs
@@ -58,16 +59,19 @@ class BatchStore:
     @unbroken
     async def submit(self, new: NewBatch) -> Submitted:
         """Stores the list, and its first page as items. Raises Conflict where the id belongs to another request."""
+        first = await asyncio.to_thread(_items_of, new.job, new.urls[:PAGE])
         async with self._database.writing() as connection:
             known = await known_jobs(connection, [new.job.id])
             if known:
                 await _refuse_another(connection, new)
                 return Submitted(known[new.job.id], fresh=False)
-            job = first_run(new.job, 1)
+            last_runs = await last_runs_of(connection, [new.job.id])
+            job = first_run(new.job, last_runs.get(new.job.id, 0) + 1)
             await connection.execute(insert(jobs), row_of(job))
-            row = {**_empty(job.id, job.run), "source": list(new.urls), "total": len(new.urls), "at_once": new.at_once}
-            await connection.execute(insert(batches).values({**row, "request_hash": new.request_hash}))
-            await make_items(connection, job, await _batch(connection, job.id), _items_of(new.job, new.urls[:PAGE]))
+            row = {**empty_batch(job.id, job.run), "source": list(new.urls), "total": len(new.urls)}
+            row |= {"at_once": new.at_once, "request_hash": new.request_hash}
+            await connection.execute(insert(batches).values(row))
+            await make_items(connection, job, await _batch(connection, job.id), first)
             return Submitted(await get(connection, job.id), fresh=True)
 
     # Expanding.
@@ -77,13 +81,14 @@ class BatchStore:
         """The batch as it stands. A playlist that is run anew begins without items; a retry keeps them."""
         async with self._database.writing() as connection:
             found = await _find(connection, job_id)
+            at_once = at_once or (await get(connection, job_id)).options.get("at_once")
             if found is None:
-                values = {**_empty(job_id, run), "at_once": at_once, "preview": preview}
+                values = {**empty_batch(job_id, run), "at_once": at_once, "preview": preview}
                 await connection.execute(insert(batches).values(values))
                 # What was submitted as `auto` has turned out to be a playlist.
                 await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST)
             elif found.run < run:
-                await _empty_again(connection, found, run, preview=preview)
+                await _empty_again(connection, replace(found, at_once=at_once), run, preview=preview)
             return await _batch(connection, job_id)
 
     @unbroken
@@ -172,6 +177,14 @@ class BatchStore:
             return await count(connection, job_id)
 
     @unbroken
+    async def count_all(self, job_ids: Sequence[str]) -> dict[str, Counts]:
+        """The items of several batches by state."""
+        if not job_ids:
+            return {}
+        async with self._database.reading() as connection:
+            return {job_id: counts for job_id, (counts, _) in (await count_all(connection, job_ids)).items()}
+
+    @unbroken
     async def running(self, job_id: str) -> list[str]:
         """The ids of the items that run now."""
         query = select(items.c.job_id).where(items.c.batch_id == job_id, items.c.state == State.RUNNING).distinct()
@@ -205,25 +218,12 @@ def item_of(shared: NewJob, url: str) -> NewJob:
     """The job of one URL of a list. `shared` says all else; what concerns playlists is not passed on."""
     options = shared.options.for_items()
     job_id = job_id_for(Kind.AUTO, shared.owner, url, shared.preset, options)
-    return replace(shared, id=job_id, kind=Kind.AUTO, url=url, site=site_of(url), options=options)
-
-
-def _empty(job_id: str, run: int) -> dict[str, Any]:
-    return {
-        "id": job_id,
-        "run": run,
-        "source": None,
-        "cursor": 0,
-        "total": None,
-        "truncated": False,
-        "expanded": False,
-        "preview": False,
-    }
+    return replace(shared, id=job_id, kind=Kind.AUTO, url=url, site=site_of(url), options=options, title=None)
 
 
 async def _empty_again(connection: AsyncConnection, batch: BatchRecord, run: int, *, preview: bool) -> None:
     await connection.execute(delete(items).where(items.c.batch_id == batch.id))
-    values = {**_empty(batch.id, run), "at_once": batch.at_once, "preview": preview}
+    values = {**empty_batch(batch.id, run), "at_once": batch.at_once, "preview": preview}
     await connection.execute(update(batches).where(batches.c.id == batch.id).values(values))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import FINAL_STATES, Counts, State
 from reelin.library.rows import write
-from reelin.library.tables import items, jobs
+from reelin.library.tables import batches, items, jobs
 
 #: A batch that ended so is looked at again when one of its items is run again by itself.
 _REVISABLE = (State.COMPLETED, State.PARTIAL, State.FAILED)
@@ -19,20 +19,31 @@ _REVISABLE = (State.COMPLETED, State.PARTIAL, State.FAILED)
 
 async def follow(connection: AsyncConnection, job_id: str, state: State, size_bytes: int | None = None) -> None:
     """Takes the job's new state over into every batch that has it."""
+    await follow_all(connection, [job_id], state, size_bytes)
+
+
+async def follow_all(
+    connection: AsyncConnection, job_ids: Collection[str], state: State, size_bytes: int | None = None
+) -> None:
+    """The same for some hundreds at once."""
+    if not job_ids:
+        return
     values: dict[str, Any] = {"state": state}
     if state in FINAL_STATES:
         values |= {"released": True, "size_bytes": size_bytes}
-    done = await connection.execute(update(items).where(items.c.job_id == job_id, ~items.c.settled).values(**values))
+    mine = items.c.job_id.in_(job_ids)
+    done = await connection.execute(update(items).where(mine, ~items.c.settled).values(**values))
     if done.rowcount and state in FINAL_STATES:
-        for batch_id in await _ended_batches(connection, job_id):
+        for batch_id in await ended_batches(connection, job_ids):
             await conclude(connection, batch_id)
 
 
-async def _ended_batches(connection: AsyncConnection, job_id: str) -> Sequence[str]:
+async def ended_batches(connection: AsyncConnection, job_ids: Collection[str]) -> Sequence[str]:
+    """The batches that are over, but not cancelled, in which one of these stands."""
     query = (
         select(items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(items.c.job_id == job_id, jobs.c.state.in_(_REVISABLE))
+        .where(items.c.job_id.in_(job_ids), jobs.c.state.in_(_REVISABLE))
         .distinct()
     )
     return (await connection.execute(query)).scalars().all()
@@ -42,7 +53,11 @@ async def conclude(connection: AsyncConnection, batch_id: str, state: State | No
     """Writes down how the batch ended, by its items where `state` does not say it; returns its state."""
     counts, _ = await count(connection, batch_id)
     state = state or _state(counts)
-    values: dict[str, Any] = {"state": state, "result": counts.model_dump(), "failure": None, "failure_kind": None}
+    if state is State.CANCELLED:  # with what was not even an item yet
+        counts = counts.model_copy(update={"cancelled": counts.cancelled + counts.queued, "queued": 0})
+    truncated = (await connection.execute(select(batches.c.truncated).where(batches.c.id == batch_id))).scalar()
+    result = {**counts.model_dump(), "truncated": bool(truncated)}
+    values: dict[str, Any] = {"state": state, "result": result, "failure": None, "failure_kind": None}
     if state is State.FAILED:
         failure = await _most_frequent(connection, batch_id, counts)
         values |= {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
@@ -53,19 +68,28 @@ async def conclude(connection: AsyncConnection, batch_id: str, state: State | No
 
 async def count(connection: AsyncConnection, batch_id: str) -> tuple[Counts, int]:
     """The batch's items by state, and the bytes of those that are done."""
+    return (await count_all(connection, [batch_id]))[batch_id]
+
+
+async def count_all(connection: AsyncConnection, batch_ids: Collection[str]) -> dict[str, tuple[Counts, int]]:
+    """The same for several batches in one go. What a list holds that is no item yet counts as queued."""
     query = (
-        select(items.c.state, items.c.skipped, func.count(), func.sum(items.c.size_bytes))
-        .where(items.c.batch_id == batch_id)
-        .group_by(items.c.state, items.c.skipped)
+        select(items.c.batch_id, items.c.state, items.c.skipped, func.count(), func.sum(items.c.size_bytes))
+        .where(items.c.batch_id.in_(batch_ids))
+        .group_by(items.c.batch_id, items.c.state, items.c.skipped)
     )
-    found: dict[str, int] = {}
-    size = 0
-    for state, skipped, number, size_bytes in await connection.execute(query):
+    found: dict[str, dict[str, int]] = {batch_id: {} for batch_id in batch_ids}
+    sizes = dict.fromkeys(batch_ids, 0)
+    for batch_id, state, skipped, number, size_bytes in await connection.execute(query):
         # What did not arrive in whole failed: a playlist inside the batch may have ended in part.
         name = "skipped" if skipped else "failed" if state == State.PARTIAL else str(state)
-        found[name] = found.get(name, 0) + number
-        size += int(size_bytes or 0)
-    return Counts(total=sum(found.values()), **found), size
+        found[batch_id][name] = found[batch_id].get(name, 0) + number
+        sizes[batch_id] += int(size_bytes or 0)
+    unlisted = select(batches.c.id, batches.c.total).where(batches.c.id.in_(batch_ids), ~batches.c.expanded)
+    for batch_id, total in (await connection.execute(unlisted.where(batches.c.total.is_not(None)))).all():
+        missing = max(total - sum(found[batch_id].values()), 0)
+        found[batch_id]["queued"] = found[batch_id].get("queued", 0) + missing
+    return {each: (Counts(total=sum(found[each].values()), **found[each]), sizes[each]) for each in batch_ids}
 
 
 def _state(counts: Counts) -> State:

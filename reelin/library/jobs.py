@@ -6,25 +6,26 @@ or late, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
-from reelin.errors import Conflict
+from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State, Throughput
 from reelin.library.database import Database
 from reelin.library.following import follow
+from reelin.library.forgetting import Forgetting
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
 from reelin.library.rows import find, get, now, record, write
-from reelin.library.submissions import NewJob, Submissions, Submitted, restart
-from reelin.library.tables import forgotten, jobs
+from reelin.library.standing import describe, note_ended, note_running
+from reelin.library.submissions import NewJob, Submissions, Submitted
+from reelin.library.tables import jobs
 from reelin.library.unbroken import unbroken
-from reelin.library.window import call_off_waiting
+from reelin.library.wishes import Wish, WishStore
 
 _FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
@@ -34,6 +35,8 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._submissions = Submissions(database)
+        self._wishes = WishStore(database)
+        self._forgetting = Forgetting(database)
 
     # What people do.
 
@@ -48,77 +51,36 @@ class JobStore:
         """Returns when every submission so far is stored or refused."""
         await self._submissions.settle()
 
-    @unbroken
     async def retry(self, job_id: str) -> JobRecord:
         """Starts a failed or cancelled job again. Raises NotFound, Conflict."""
-        async with self._database.writing() as connection:
-            job = await get(connection, job_id)
-            if job.state in UNFINISHED_STATES:
-                raise Conflict(f"The job is {job.state}; there is nothing to retry yet.")
-            if job.state is State.COMPLETED:
-                raise Conflict("The job is completed. To download it again, submit it with force=true.")
-            return await restart(connection, job)
+        job, _ = await self._wishes.one(Wish.RETRY, job_id)
+        return job
 
-    @unbroken
     async def request_cancel(self, job_id: str, *, keep_partial: bool) -> JobRecord:
         """Notes that the job is to end; one that Temporal does not know yet ends here. Raises NotFound, Conflict."""
-        async with self._database.writing() as connection:
-            job = await get(connection, job_id)
-            if job.state in FINAL_STATES:
-                raise Conflict(f"The job is {job.state} already.")
-            moment = now()
-            values: dict[str, Any] = {"cancel_requested": True, "keep_partial": keep_partial}
-            if job.dispatched_at is None:
-                values |= {"state": State.CANCELLED, "finished_at": moment, "next_attempt_at": None}
-            await write(connection, jobs.c.id == job_id, **values)
-            if "state" in values:
-                await follow(connection, job_id, State.CANCELLED)
-                await call_off_waiting(connection, job_id)  # a batch that never began
-            return await get(connection, job_id)
+        job, _ = await self._wishes.one(Wish.CANCEL, job_id, keep_partial=keep_partial)
+        return job
 
-    @unbroken
     async def request_pause(self, job_id: str) -> JobRecord:
         """Notes that the job is to stand still; one that Temporal does not know yet does so at once.
 
         Raises NotFound, Conflict.
         """
-        async with self._database.writing() as connection:
-            job = await get(connection, job_id)
-            if job.state in FINAL_STATES:
-                raise Conflict(f"The job is {job.state} already.")
-            if job.pause_requested:
-                return job
-            at_once = {"state": State.PAUSED} if job.dispatched_at is None else {}
-            await write(connection, jobs.c.id == job_id, pause_requested=True, **at_once)
-            if at_once:
-                await follow(connection, job_id, State.PAUSED)
-            return await get(connection, job_id)
+        job, _ = await self._wishes.one(Wish.PAUSE, job_id)
+        return job
 
-    @unbroken
     async def request_resume(self, job_id: str) -> JobRecord:
         """Takes the wish to pause back. Raises NotFound, Conflict."""
-        async with self._database.writing() as connection:
-            job = await get(connection, job_id)
-            if not job.pause_requested:
-                raise Conflict(f"The job is {job.state}, not paused.")
-            back = {"state": State.QUEUED} if job.state is State.PAUSED else {}
-            await write(connection, jobs.c.id == job_id, pause_requested=False, **back)
-            if back:
-                await follow(connection, job_id, State.QUEUED)
-            return await get(connection, job_id)
+        job, _ = await self._wishes.one(Wish.RESUME, job_id)
+        return job
 
-    @unbroken
     async def forget(self, job_id: str) -> None:
-        """Deletes the row; published files stay. Raises NotFound.
+        """Deletes the job, and with a batch those of its items that nobody else wants; files stay. Raises NotFound."""
+        await self._forgetting.forget(job_id)
 
-        What stays is the number of its last run: should the job be submitted again while its workflow is still
-        ending, that end must not be taken for the new one's.
-        """
-        async with self._database.writing() as connection:
-            job = await get(connection, job_id)
-            await connection.execute(delete(jobs).where(jobs.c.id == job_id))
-            await connection.execute(delete(forgotten).where(forgotten.c.id == job_id))
-            await connection.execute(insert(forgotten).values(id=job_id, run=job.run))
+    async def forgotten_with(self, batch_id: str) -> list[str]:
+        """The playlists inside a batch that are deleted with it."""
+        return await self._forgetting.playlists_of(batch_id)
 
     # What people read.
 
@@ -177,10 +139,29 @@ class JobStore:
             found = {State(state): count for state, count in (await connection.execute(query)).all()}
         return {state: found.get(state, 0) for state in State}
 
+    @unbroken
+    async def throughput(self, seconds: float) -> Throughput:
+        """What the last so many seconds brought; batches count by their items."""
+        since = now() - timedelta(seconds=seconds)
+        query = select(jobs.c.state, func.count(), func.sum(jobs.c.size_bytes)).group_by(jobs.c.state)
+        query = query.where(jobs.c.finished_at >= since, jobs.c.kind.in_((Kind.AUTO, Kind.VIDEO)))
+        async with self._database.reading() as connection:
+            found = {row[0]: (row[1], int(row[2] or 0)) for row in await connection.execute(query)}
+        completed, size = found.get(State.COMPLETED, (0, 0))
+        return Throughput(completed=completed, failed=found.get(State.FAILED, (0, 0))[0], bytes=size)
+
     async def unfinished(self, *, limit: int = 10_000) -> list[JobRecord]:
         """Without those that a batch holds back: they are counted there."""
         mine = (~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
         return await self._list(select(jobs).where(*mine).order_by(jobs.c.submitted_at).limit(limit))
+
+    async def unfinished_pages(self, *, size: int = 1000) -> AsyncIterator[list[JobRecord]]:
+        """All of the same, some at a time."""
+        query = select(jobs).where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED)).order_by(jobs.c.id).limit(size)
+        page = await self._list(query)
+        while page:
+            yield page
+            page = await self._list(query.where(jobs.c.id > page[-1].id)) if len(page) == size else []
 
     # What the dispatcher and the reconciler do.
 
@@ -232,9 +213,11 @@ class JobStore:
                 "started_at": job.started_at or moment,
                 "dispatched_at": job.dispatched_at or moment,
                 "next_attempt_at": None,
+                "resumed": False,
             }
             await write(connection, jobs.c.id == job_id, **values)
             await follow(connection, job_id, State.RUNNING)
+            await note_running(connection, job)
             return await get(connection, job_id)
 
     @unbroken
@@ -273,8 +256,13 @@ class JobStore:
     async def cancel(self, job_id: str, run: int) -> None:
         await self._change(job_id, run, state=State.CANCELLED, finished_at=now(), next_attempt_at=None)
 
+    @unbroken
     async def complete_info(self, job_id: str, run: int, *, title: str, result: dict[str, Any]) -> None:
-        await self._change(job_id, run, **completed_values(title=title, result=result))
+        """Fills in the library's entry for this URL too, if someone wants the video."""
+        async with self._database.writing() as connection:
+            if await change(connection, job_id, run, **completed_values(title=title, result=result)):
+                job = await get(connection, job_id)
+                await describe(connection, job.owner, job.url or "", result)
 
     @unbroken
     async def _change(self, job_id: str, run: int, **values: Any) -> None:
@@ -294,6 +282,7 @@ async def change(connection: AsyncConnection, job_id: str, run: int, **values: A
         return False
     if "state" in values:
         await follow(connection, job_id, values["state"], values.get("size_bytes"))
+        await note_ended(connection, job_id, values["state"])
     return True
 
 

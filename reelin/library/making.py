@@ -13,8 +13,18 @@ from reelin.contracts.urls import canonical_url
 from reelin.library.following import follow
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, write
-from reelin.library.submissions import NewJob, Place, first_run, known_jobs, last_runs_of, restart, row_of, stillborn
-from reelin.library.tables import batches, files, items, jobs, videos
+from reelin.library.submissions import (
+    NewJob,
+    Place,
+    first_run,
+    known_jobs,
+    last_runs_of,
+    restart,
+    row_of,
+    stillborn,
+    with_files,
+)
+from reelin.library.tables import batches, items, jobs, videos
 
 MAX_ITEMS = 100_000
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
@@ -103,8 +113,7 @@ async def _done(connection: AsyncConnection, known: dict[str, JobRecord], page: 
     """The jobs whose files the library has."""
     force = {new.id for new in page if new.force}
     completed = [job.id for job in known.values() if job.state is State.COMPLETED and job.id not in force]
-    query = select(files.c.job_id).where(files.c.job_id.in_(completed)).distinct()
-    return set((await connection.execute(query)).scalars())
+    return await with_files(connection, completed)
 
 
 async def _not_in_library(connection: AsyncConnection, page: Sequence[NewJob]) -> list[NewJob]:

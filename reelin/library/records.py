@@ -36,6 +36,7 @@ class JobRecord:
     cancel_requested: bool
     keep_partial: bool
     pause_requested: bool
+    resumed: bool
     held: bool
     standalone: bool
     depth: int
@@ -116,6 +117,8 @@ class VideoRecord:
     extractor: str | None
     extractor_id: str | None
     thumbnail_url: str | None
+    preset: str | None
+    options: dict[str, Any] | None
     state: str
     added_at: datetime
     files: tuple[FileRecord, ...] = ()

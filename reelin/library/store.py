@@ -9,8 +9,10 @@ from sqlalchemy import text
 from reelin.library.batches import BatchStore
 from reelin.library.database import Database
 from reelin.library.jobs import JobStore
+from reelin.library.shelf import Shelf
 from reelin.library.videos import VideoStore
 from reelin.library.window import Window
+from reelin.library.wishes import WishStore
 
 
 class Library:
@@ -21,7 +23,9 @@ class Library:
         self.jobs = JobStore(self._database)
         self.batches = BatchStore(self._database)
         self.window = Window(self._database)
+        self.wishes = WishStore(self._database)
         self.videos = VideoStore(self._database)
+        self.shelf = Shelf(self._database)
 
     async def open(self) -> None:
         """Creates or migrates the database. Raises StartupError."""

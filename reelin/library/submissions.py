@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
+from reelin.contracts.media import Role
 from reelin.contracts.options import Options
 from reelin.errors import Unavailable
 from reelin.library.database import Database
 from reelin.library.following import follow
 from reelin.library.records import JobRecord
 from reelin.library.rows import get, microseconds, now, record, record_of, write
-from reelin.library.tables import forgotten, jobs
+from reelin.library.tables import batches, files, forgotten, jobs
 
 LARGEST_GROUP = 200
+#: Jobs whose result is files, and nothing without them.
+_FILES_ARE_THE_RESULT = (Kind.AUTO, Kind.VIDEO)
 _EMPTY_ROW: dict[str, Any] = {column.name: None for column in jobs.columns}
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A checked submission."""
+    """A checked submission. `preview`: if it is a playlist, it stands paused once it is expanded."""
 
     id: str
     kind: Kind
@@ -40,6 +43,7 @@ class NewJob:
     title: str | None = None
     entry: dict[str, Any] | None = None  # what its playlist said of it
     failure: Failure | None = None  # it cannot be downloaded: it is listed as failed, and never started
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,13 @@ class Submissions:
             known = await known_jobs(connection, [new.id for new in group])
             unknown = {new.id for new in group} - set(known)
             last_runs = await last_runs_of(connection, unknown)
+            known = await _without_lost(connection, known)
             stored = [await _settled(connection, new, known, last_runs) for new in group]
             if unknown:
                 await connection.execute(insert(jobs), [row_of(known[job_id]) for job_id in sorted(unknown)])
+            for new, submitted in zip(group, stored, strict=True):
+                if new.preview and submitted.fresh:
+                    await _note_preview(connection, submitted.job)
             return stored
 
 
@@ -129,6 +137,42 @@ async def known_jobs(connection: AsyncConnection, job_ids: Sequence[str]) -> dic
     """At most some thousands."""
     query = select(jobs).where(jobs.c.id.in_(job_ids))
     return {row.id: record(row) for row in await connection.execute(query)}
+
+
+async def _without_lost(connection: AsyncConnection, known: dict[str, JobRecord]) -> dict[str, JobRecord]:
+    """Completed jobs whose files are gone count as failed: whoever submits them gets them again."""
+    done = [job.id for job in known.values() if job.state is State.COMPLETED and job.kind in _FILES_ARE_THE_RESULT]
+    lost = set(done) - await with_files(connection, done)
+    return {each: replace(job, state=State.FAILED) if each in lost else job for each, job in known.items()}
+
+
+async def with_files(connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
+    """Those of the jobs that have a media file in the library."""
+    if not job_ids:
+        return set()
+    query = select(files.c.job_id).where(files.c.job_id.in_(job_ids), files.c.role == Role.MEDIA).distinct()
+    return set((await connection.execute(query)).scalars())
+
+
+def empty_batch(job_id: str, run: int) -> dict[str, Any]:
+    """The row of a batch that nobody has looked at."""
+    return {
+        "id": job_id,
+        "run": run,
+        "source": None,
+        "cursor": 0,
+        "total": None,
+        "truncated": False,
+        "expanded": False,
+        "preview": False,
+    }
+
+
+async def _note_preview(connection: AsyncConnection, job: JobRecord) -> None:
+    """The wish stands where expanding looks for it. Whatever an earlier run of the playlist held is dropped."""
+    await connection.execute(delete(batches).where(batches.c.id == job.id))
+    values = {**empty_batch(job.id, job.run), "preview": True, "at_once": job.options.get("at_once")}
+    await connection.execute(insert(batches).values(values))
 
 
 async def last_runs_of(connection: AsyncConnection, job_ids: Collection[str]) -> dict[str, int]:
@@ -174,7 +218,7 @@ def first_run(new: NewJob, run: int, place: Place | None = None) -> JobRecord:
             "id": new.id,
             "kind": new.kind,
             "url": new.url or None,
-            "site": new.site,
+            "site": new.site or None,
             "owner": new.owner,
             "submitted_at": moment,
             "version": microseconds(moment),
@@ -228,6 +272,7 @@ _FRESH: dict[str, Any] = {
     "cancel_requested": False,
     "keep_partial": False,
     "pause_requested": False,
+    "resumed": False,
     "failure": None,
     "failure_kind": None,
 }
@@ -236,13 +281,17 @@ _FRESH: dict[str, Any] = {
 async def restart(
     connection: AsyncConnection, job: JobRecord, new: NewJob | None = None, *, held: bool = False
 ) -> JobRecord:
-    """Begins a new run of a job that is done; `new` says how, else as before. `held`: when its batch lets it go."""
+    """Begins a new run of a job that is done; `new` says how, else as before. `held`: when its batch lets it go.
+
+    One that is submitted again, and not only tried again, stands in the list from now on.
+    """
     moment = now()
     if new is None:
         values = _fresh_run(job.preset, Options.model_validate(job.options), job.priority, force=job.force)
     else:
         values = _fresh_run(new.preset, new.options, new.priority, force=new.force)
-    values |= {"submitted_at": moment, "run": job.run + 1, "held": held, "standalone": job.standalone or not held}
+    values |= {"submitted_at": moment, "run": job.run + 1, "held": held}
+    values["standalone"] = job.standalone or (new is not None and not held)
     if new is not None and not held:
         values["depth"] = 0  # someone asked for it by itself: it may be taken apart as far as any other
     await write(connection, jobs.c.id == job.id, **values)
@@ -250,7 +299,7 @@ async def restart(
     return await get(connection, job.id)
 
 
-async def restart_all(connection: AsyncConnection, job_ids: Sequence[str]) -> None:
-    """The same for many, which their batch holds. Those that run already are left alone."""
+async def restart_all(connection: AsyncConnection, job_ids: Sequence[str], *, held: bool = True) -> None:
+    """The same for many, by default in line in their batch. Those that run already are left alone."""
     over = (jobs.c.id.in_(job_ids), jobs.c.state.in_(tuple(sorted(FINAL_STATES))))
-    await write(connection, *over, **_FRESH, run=jobs.c.run + 1, submitted_at=now(), held=True)
+    await write(connection, *over, **_FRESH, run=jobs.c.run + 1, submitted_at=now(), held=held)

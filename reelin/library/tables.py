@@ -65,6 +65,7 @@ jobs = Table(
     Column("cancel_requested", Boolean, nullable=False),
     Column("keep_partial", Boolean, nullable=False),
     Column("pause_requested", Boolean, nullable=False),
+    Column("resumed", Boolean, nullable=False),  # by someone, and its workflow has not been told yet
     Column("held", Boolean, nullable=False),  # a batch has not let it go yet: no business of the dispatcher's
     Column("standalone", Boolean, nullable=False),  # someone asked for it by itself, and not only a batch
     Column("depth", Integer, nullable=False),  # 0: submitted; 1: an item of a batch; 2: of a playlist in a batch
@@ -78,6 +79,7 @@ jobs = Table(
     Index("jobs_by_state", "held", "state", "dispatched_at"),
     Index("jobs_by_version", "version"),
     Index("jobs_by_failure", "failure_kind"),
+    Index("jobs_by_finish", "finished_at"),
 )
 
 batches = Table(  # what a job of the kind playlist or bulk has besides its row in `jobs`
@@ -134,6 +136,8 @@ videos = Table(
     Column("extractor", String(128)),
     Column("extractor_id", String(512)),
     Column("thumbnail_url", Text),
+    Column("preset", String(32)),  # how someone who put it on the list wants it; null: nobody said
+    Column("options", JSON(none_as_null=True)),
     Column("state", String(16), nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Index("videos_by_addition", "added_at", "id"),

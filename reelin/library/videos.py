@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.jobs import Kind, ResultFile
 from reelin.contracts.media import Metadata, Role
 from reelin.contracts.model import Message
-from reelin.contracts.urls import canonical_url, site_of
+from reelin.contracts.urls import site_of
 from reelin.errors import NotFound
 from reelin.library.database import Database
 from reelin.library.jobs import change, completed_values
 from reelin.library.pages import VIDEO_ORDERS, Order, Page, VideoFilter
 from reelin.library.records import FileRecord, VideoRecord, file_url
 from reelin.library.rows import now
+from reelin.library.standing import VideoState, video_id_of, video_id_of_url
 from reelin.library.tables import files, videos
 from reelin.library.unbroken import unbroken
 
@@ -55,8 +56,8 @@ class VideoStore:
 
         None, and nothing is written, where the job is final already, was forgotten, or has a newer run.
         """
-        video_id = video_id_for(publication.owner, publication.url, publication.metadata)
         async with self._database.writing() as connection:
+            video_id = await _entry_for(connection, publication)
             result = _result(video_id, publication)
             size = sum(file.size_bytes for file in publication.files)
             values = completed_values(title=publication.metadata.title, result=result, size_bytes=size)
@@ -102,22 +103,38 @@ class VideoStore:
         return Page(items, more)
 
 
+async def _entry_for(connection: AsyncConnection, publication: Publication) -> str:
+    """The entry that someone made for this URL, or that another URL of the video has, else a new one's id."""
+    by_url = video_id_of_url(publication.owner, publication.url)
+    if (await connection.execute(select(videos.c.id).where(videos.c.id == by_url))).first() is not None:
+        return by_url
+    described = publication.metadata
+    if described.extractor.lower() != "generic":
+        query = (
+            select(videos.c.id)
+            .where(videos.c.owner == publication.owner, videos.c.extractor == described.extractor)
+            .where(videos.c.extractor_id == described.extractor_id)
+            .order_by(videos.c.added_at)
+        )
+        known: str | None = (await connection.execute(query.limit(1))).scalar()
+        if known is not None:
+            return known
+    return video_id_for(publication.owner, publication.url, described)
+
+
 def video_id_for(owner: str, url: str, metadata: Metadata) -> str:
     """One video, one id: by the site's own id where the extractor knows one, else by URL.
 
     The generic extractor's ids are file names, which many videos share.
     """
-    generic = metadata.extractor.lower() == "generic"
-    identity = ["url", canonical_url(url)] if generic else [metadata.extractor, metadata.extractor_id]
-    return "v-" + _digest([owner, *identity])
-
-
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:24]
+    if metadata.extractor.lower() == "generic":
+        return video_id_of_url(owner, url)
+    return video_id_of(owner, metadata.extractor, metadata.extractor_id)
 
 
 def _file_id(job_id: str, file: PublishedFile) -> str:
-    return "f-" + _digest([job_id, file.path])
+    digest = hashlib.sha256(json.dumps([job_id, file.path], ensure_ascii=False).encode()).hexdigest()
+    return f"f-{digest[:24]}"
 
 
 def _result(video_id: str, publication: Publication) -> dict[str, Any]:
@@ -144,7 +161,7 @@ async def _store_video(connection: AsyncConnection, video_id: str, publication: 
         "extractor": described.extractor,
         "extractor_id": described.extractor_id,
         "thumbnail_url": described.thumbnail_url,
-        "state": "downloaded",
+        "state": VideoState.DOWNLOADED,
     }
     known = await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
     if known.rowcount == 0:

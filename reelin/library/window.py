@@ -13,13 +13,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
+from reelin.contracts.jobs import UNFINISHED_STATES, State
 from reelin.errors import InvalidInput
 from reelin.library.database import Database
 from reelin.library.following import conclude
 from reelin.library.records import JobRecord
+from reelin.library.retries import line_up_again
 from reelin.library.rows import find, get, now, record, write
-from reelin.library.submissions import restart, restart_all
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 
@@ -56,11 +56,11 @@ class Window:
         By priority, then in turn from each site, then by position.
         """
         async with self._database.writing() as connection:
-            flying = await _in_flight_by_site(connection, batch_id)
+            flying = await _in_flight_by_site(connection, batch_id, standing_still=False)
             free = at_once - sum(flying.values())
             chosen = await _choose(connection, batch_id, free, flying, limit_of) if free > 0 else []
             started = await _let_go(connection, batch_id, chosen)
-            in_flight = sum((await _in_flight_by_site(connection, batch_id)).values())
+            in_flight = sum((await _in_flight_by_site(connection, batch_id, standing_still=True)).values())
             return Released(tuple(started), in_flight, await _anything_in_line(connection, batch_id))
 
     @unbroken
@@ -88,7 +88,7 @@ class Window:
         """
         async with self._database.writing() as connection:
             await call_off_waiting(connection, batch_id)
-            return await _cancel_flying(connection, batch_id, keep_partial=keep_partial)
+            return await cancel_flying(connection, batch_id, keep_partial=keep_partial)
 
     @unbroken
     async def choose(self, batch_id: str, positions: Collection[int]) -> None:
@@ -97,19 +97,7 @@ class Window:
         Raises InvalidInput for positions that the batch does not have.
         """
         async with self._database.writing() as connection:
-            query = select(items.c.position).where(items.c.batch_id == batch_id, ~items.c.released)
-            waiting = set((await connection.execute(query)).scalars())
-            unknown = sorted(set(positions) - waiting)
-            if unknown:
-                raise InvalidInput(
-                    f"The batch has no item in line at position {unknown[0]}.",
-                    remedy="Take positions from GET /api/jobs?parent=….",
-                    field="positions",
-                )
-            unwanted = sorted(waiting - set(positions))
-            for start in range(0, len(unwanted), _AT_A_TIME):
-                await call_off_waiting(connection, batch_id, unwanted[start : start + _AT_A_TIME])
-            await connection.execute(update(batches).where(batches.c.id == batch_id).values(preview=False))
+            await choose(connection, batch_id, positions)
 
     @unbroken
     async def stop(self, batch_id: str) -> list[str]:
@@ -129,56 +117,13 @@ class Window:
             return told
 
     @unbroken
-    async def go_on(self, batch_id: str) -> list[str]:
-        """Takes the wish to pause back; returns the jobs that Temporal has to be told of."""
-        async with self._database.writing() as connection:
-            told = []
-            for job in await _own_in_flight(connection, batch_id):
-                if not job.pause_requested:
-                    continue
-                back = {"state": State.QUEUED} if job.state is State.PAUSED else {}
-                await write(connection, jobs.c.id == job.id, pause_requested=False, **back)
-                if back:
-                    await _mirror(connection, job.id, State.QUEUED)
-                if job.dispatched_at is not None:
-                    told.append(job.id)
-            return told
-
-    @unbroken
     async def line_up_again(self, batch_id: str, *, failure: str | None = None) -> int:
         """Puts what failed back in line; returns how many jobs. `failure` names one kind.
 
         In a batch that was cancelled, what was cancelled too. A batch that is over gets a new run. Raises NotFound.
         """
         async with self._database.writing() as connection:
-            return await _line_up_again(connection, await get(connection, batch_id), failure)
-
-
-async def _line_up_again(
-    connection: AsyncConnection, batch: JobRecord, failure: str | None, *, held: bool = False
-) -> int:
-    states = [State.FAILED, State.PARTIAL, *([State.CANCELLED] if batch.state is State.CANCELLED else [])]
-    query = select(items.c.job_id).where(items.c.batch_id == batch.id, items.c.state.in_(states)).distinct()
-    if failure is not None:
-        query = query.join(jobs, jobs.c.id == items.c.job_id).where(jobs.c.failure_kind == failure)
-    job_ids = (await connection.execute(query)).scalars().all()
-    for start in range(0, len(job_ids), _AT_A_TIME):
-        await _again(connection, batch.id, job_ids[start : start + _AT_A_TIME])
-    if batch.state not in _UNFINISHED:
-        await restart(connection, batch, held=held)
-        await connection.execute(update(batches).where(batches.c.id == batch.id).values(run=batch.run + 1))
-    return len(job_ids)
-
-
-async def _again(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> None:
-    inner = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.kind == Kind.PLAYLIST, jobs.c.state.not_in(_UNFINISHED))
-    for playlist in [record(row) for row in await connection.execute(inner)]:
-        await _line_up_again(connection, playlist, None, held=not playlist.standalone)
-    await restart_all(connection, job_ids)
-    here = and_(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids))
-    await connection.execute(update(items).where(here).values(settled=False, skipped=False, released=False))
-    state = select(jobs.c.state).where(jobs.c.id == items.c.job_id).scalar_subquery()
-    await connection.execute(update(items).where(items.c.job_id.in_(job_ids), ~items.c.settled).values(state=state))
+            return await line_up_again(connection, await get(connection, batch_id), failure)
 
 
 async def _mirror(connection: AsyncConnection, job_id: str, state: State) -> None:
@@ -189,9 +134,12 @@ def _flying(batch_id: str) -> ColumnElement[bool]:
     return and_(items.c.batch_id == batch_id, items.c.released, items.c.state.in_(_UNFINISHED))
 
 
-async def _in_flight_by_site(connection: AsyncConnection, batch_id: str) -> dict[str, int]:
+async def _in_flight_by_site(connection: AsyncConnection, batch_id: str, *, standing_still: bool) -> dict[str, int]:
+    """With or without what was paused by itself: that takes nobody's place."""
     number = func.count(items.c.job_id.distinct()).label("number")
     query = select(items.c.site, number).where(_flying(batch_id)).group_by(items.c.site)
+    if not standing_still:
+        query = query.where(items.c.state != State.PAUSED)
     return {row.site: row.number for row in await connection.execute(query)}
 
 
@@ -222,9 +170,13 @@ async def _choose(
     return candidates[:free]
 
 
+def _in_line(batch_id: str) -> ColumnElement[bool]:
+    return and_(items.c.batch_id == batch_id, ~items.c.released)
+
+
 async def _sites_in_line(connection: AsyncConnection, batch_id: str) -> Sequence[str]:
     """By jumping from one to the next in the index: 100,000 rows of one site are one step."""
-    in_line = and_(items.c.batch_id == batch_id, ~items.c.released)
+    in_line = _in_line(batch_id)
     first = select(func.min(items.c.site).label("site"), literal(1).label("step")).where(in_line)
     jump = first.cte("jump", recursive=True)
     following = select(func.min(items.c.site)).where(in_line, items.c.site > jump.c.site).scalar_subquery()
@@ -237,7 +189,7 @@ async def _first_of(
 ) -> list[_Candidate]:
     query = (
         select(items.c.position, items.c.priority, items.c.job_id)
-        .where(items.c.batch_id == batch_id, ~items.c.released, items.c.site == site)
+        .where(_in_line(batch_id), items.c.site == site, items.c.state != State.PAUSED)
         .order_by(items.c.priority, items.c.position)
         .limit(number)
     )
@@ -257,6 +209,24 @@ async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_
     mine = {row.id: record(row) for row in await connection.execute(held)}
     await write(connection, jobs.c.id.in_(list(mine)), held=False)
     return [mine[job_id] for job_id in dict.fromkeys(each.job_id for each in chosen) if job_id in mine]
+
+
+async def choose(connection: AsyncConnection, batch_id: str, positions: Collection[int]) -> None:
+    """See `Window.choose`."""
+    query = select(items.c.position, items.c.released).where(items.c.batch_id == batch_id)
+    listed = {row.position: row.released for row in await connection.execute(query)}
+    wanted = set(positions)
+    unknown = sorted(wanted - set(listed))
+    if unknown:
+        raise InvalidInput(
+            f"The batch has no item at position {unknown[0]}.",
+            remedy="Take positions from GET /api/jobs?parent=….",
+            field="positions",
+        )
+    unwanted = [position for position, released in listed.items() if not released and position not in wanted]
+    for start in range(0, len(unwanted), _AT_A_TIME):
+        await call_off_waiting(connection, batch_id, unwanted[start : start + _AT_A_TIME])
+    await connection.execute(update(batches).where(batches.c.id == batch_id).values(preview=False))
 
 
 def _wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:
@@ -284,7 +254,8 @@ async def call_off_waiting(connection: AsyncConnection, batch_id: str, positions
     await connection.execute(update(items).where(*mine).values(state=State.CANCELLED, released=True, settled=settled))
 
 
-async def _cancel_flying(connection: AsyncConnection, batch_id: str, *, keep_partial: bool) -> list[str]:
+async def cancel_flying(connection: AsyncConnection, batch_id: str, *, keep_partial: bool) -> list[str]:
+    """Cancels what is in flight for this batch only; returns the jobs that Temporal has to be told of."""
     own = await _own_in_flight(connection, batch_id)
     for job in own:
         at_once = {"state": State.CANCELLED, "finished_at": now()} if job.dispatched_at is None else {}
@@ -294,6 +265,22 @@ async def _cancel_flying(connection: AsyncConnection, batch_id: str, *, keep_par
     others = items.c.job_id.not_in([job.id for job in own])
     await connection.execute(update(items).where(_flying(batch_id), others).values(state=State.CANCELLED, settled=True))
     return [job.id for job in own if job.dispatched_at is not None]
+
+
+async def go_on(connection: AsyncConnection, batch_id: str) -> list[str]:
+    """Takes the wish to pause back from what is in flight; returns the jobs that Temporal has to be told of."""
+    told = []
+    for job in await _own_in_flight(connection, batch_id):
+        if not job.pause_requested:
+            continue
+        back = {"state": State.QUEUED} if job.state is State.PAUSED else {}
+        known = job.dispatched_at is not None
+        await write(connection, jobs.c.id == job.id, pause_requested=False, resumed=known, **back)
+        if back:
+            await _mirror(connection, job.id, State.QUEUED)
+        told += [job.id] if known else []
+        told += await go_on(connection, job.id)  # a playlist has items of its own
+    return told
 
 
 async def _own_in_flight(connection: AsyncConnection, batch_id: str) -> list[JobRecord]:

@@ -18,6 +18,7 @@ from reelin.activities import (
     ExpandActivity,
     FetchActivity,
     Handover,
+    Presence,
     ProbeActivity,
     RecordActivities,
     Scratch,
@@ -53,6 +54,7 @@ class Crew:
         self._settings = settings
         self._library = library
         self._scratch = Scratch(settings.scratch_dir)
+        self._presence = Presence(media_dir=settings.media_dir, scratch_dir=settings.scratch_dir)
         self._bell = Bell(client, library)
         self._workers = self._build(client, bus, engine)
 
@@ -135,6 +137,9 @@ class Crew:
             dropped = await self._scratch.sweep(self._library)
             if dropped:
                 log.info("dropped partial files that nobody needs", folders=dropped)
+            gone = await self._presence.sweep(self._library)
+            if gone:
+                log.info("files are gone from the media folder", files=gone)
             await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
 
     @contextlib.asynccontextmanager

@@ -21,9 +21,11 @@ with workflow.unsafe.imports_passed_through():
         CALL_OFF,
         EXPAND,
         METADATA_QUEUE,
+        PAUSE,
         PLAYLIST_WORKFLOW,
         POKE,
         RECORD_CANCELLED,
+        RESUME,
         WORKFLOW_QUEUE,
         Advance,
         JobOutcome,
@@ -41,6 +43,16 @@ MANY_EVENTS = 5_000
 class _Batch:
     def __init__(self) -> None:
         self._poked = False
+        self._wish = Wish()
+
+    @workflow.signal(name=PAUSE)
+    def pause(self) -> None:
+        """Whoever looks at the items reads the wish in the row; while the playlist is looked at, it counts here."""
+        self._wish.paused = self._poked = True
+
+    @workflow.signal(name=RESUME)
+    def resume(self) -> None:
+        self._wish.paused, self._poked = False, True
 
     @workflow.signal(name=POKE)
     def poke(self) -> None:
@@ -49,7 +61,7 @@ class _Batch:
 
     async def _run(self, job: JobRequest) -> JobOutcome:
         try:
-            await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, "Look at the items"), Wish())
+            await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, "Look at the items"), self._wish)
             return await self._advance_until_over(job)
         except BaseException as error:
             if not is_cancel(error):

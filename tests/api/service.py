@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from reelin.api.app import create_app
+from reelin.api.control import Queue
 from reelin.api.hub import Hub
 from reelin.api.parts import Parts
 from reelin.api.view import LinkMaker
@@ -35,6 +36,7 @@ class RecordingControl:
     away: bool = False
     woken: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    signalled: list[tuple[str, str]] = field(default_factory=list)
     polling: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TASK_QUEUES, 1))
 
     def submitted(self, job_ids: Sequence[str]) -> None:
@@ -45,11 +47,21 @@ class RecordingControl:
             raise Unavailable("Temporal", "connection refused")
         self.cancelled.append(job_id)
 
+    async def signal(self, job_id: str, name: str) -> None:
+        if self.away:
+            raise Unavailable("Temporal", "connection refused")
+        self.signalled.append((job_id, name))
+
     async def check(self) -> str | None:
         return "Temporal does not answer: connection refused" if self.away else None
 
     async def pollers(self) -> dict[str, int]:
         return self.polling
+
+    async def queues(self) -> dict[str, Queue]:
+        if self.away:
+            raise Unavailable("Temporal", "connection refused")
+        return {name: Queue(backlog=0, oldest_seconds=0, workers=number) for name, number in self.polling.items()}
 
 
 @dataclass

@@ -28,7 +28,7 @@ def _is_problem(answer: httpx.Response, status: int) -> None:
         ("GET", "/api/videos/none/files/none", 404),
         ("PUT", "/api/jobs", 405),
         ("POST", "/api/jobs/none/pause", 404),
-        ("POST", "/api/videos", 405),
+        ("PUT", "/api/videos", 405),
         ("GET", "/api/jobs?limit=501", 422),
         ("POST", "/api/jobs", 422),
         ("POST", "/api/jobs/none/retry", 404),

@@ -143,7 +143,7 @@ async def test_a_file_that_is_gone_says_how_to_fetch_it_again(served: Api, file:
     await asyncio.to_thread((served.parts.settings.media_dir / file["path"]).unlink)
     answer = await served.client.get(file["url"])
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
-    assert "force" in answer.json()["errors"][0]["remedy"]
+    assert "submit the video's URL again" in answer.json()["errors"][0]["remedy"]
 
 
 async def test_a_link_out_of_the_media_folder_is_not_followed(api: Api, tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Lists of URLs: every entry that cannot be used is named, or left out if that was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reelin.api.problems import FieldError, clipped
+from reelin.contracts.urls import IPNetwork, check_url
+from reelin.errors import InvalidInput
+
+MAX_URLS = 100_000
+#: So many of the entries that cannot be used are named; the others are counted.
+NAMED = 100
+#: After so many entries others get the processor: a thread that computes would keep the event loop from it.
+_BREATH = 50
+_CORRECT = "Correct them, or send skip_invalid=true to run the others."
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedList:
+    """`skipped` entries could not be used."""
+
+    urls: tuple[str, ...]
+    skipped: int
+
+
+class UnusableEntries(InvalidInput):
+    """`named` are the first of them."""
+
+    def __init__(self, count: int, total: int, named: Sequence[FieldError], *, remedy: str) -> None:
+        listed = "" if count == len(named) else f"; the first {len(named)} are listed"
+        super().__init__(f"{count:,} of {total:,} entries cannot be used{listed}.", remedy=remedy)
+        self.named = tuple(named)
+
+
+def check_list(
+    entries: Sequence[object], *, text: bool, allowed: tuple[IPNetwork, ...], skip_invalid: bool
+) -> CheckedList:
+    """`text`: the entries are lines, of which empty ones and comments do not count.
+
+    Takes some seconds for 100,000: call it in a thread. Raises UnusableEntries, InvalidInput.
+    """
+    urls: list[str] = []
+    named: list[FieldError] = []
+    unusable = 0
+    for number, entry in _numbered(entries, text=text):
+        if number % _BREATH == 0:
+            time.sleep(0)
+        if len(urls) + unusable == MAX_URLS:
+            message, remedy = f"The list has more than {MAX_URLS:,} URLs.", f"Submit at most {MAX_URLS:,} at once."
+            raise InvalidInput(message, remedy=remedy, field="urls")
+        try:
+            urls.append(_checked(entry, allowed))
+        except InvalidInput as error:
+            unusable += 1
+            if len(named) < NAMED:
+                named.append(_named(error, number, entry, text=text))
+    if unusable and not skip_invalid:
+        raise UnusableEntries(unusable, len(urls) + unusable, named, remedy=_CORRECT)
+    if not urls:
+        raise InvalidInput("The list has no URL that can be used.", remedy="Give at least one URL.", field="urls")
+    return CheckedList(tuple(urls), unusable)
+
+
+def _numbered(entries: Sequence[object], *, text: bool) -> Iterator[tuple[int, object]]:
+    """From 1, as people count lines."""
+    for number, entry in enumerate(entries, start=1):
+        if not (text and isinstance(entry, str) and (not entry.strip() or entry.lstrip().startswith("#"))):
+            yield number, entry
+
+
+def _checked(entry: object, allowed: tuple[IPNetwork, ...]) -> str:
+    if not isinstance(entry, str):
+        raise InvalidInput("This is not text.", remedy="Give each URL as a string.")
+    try:
+        entry.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("This is not text that can be stored.", remedy="Give each URL in UTF-8.") from None
+    return check_url(entry, allowed=allowed)
+
+
+def _named(error: InvalidInput, number: int, entry: object, *, text: bool) -> FieldError:
+    given = clipped(repr(entry) if isinstance(entry, str) else type(entry).__name__, 60)
+    field = f"lines.{number}" if text else f"urls.{number - 1}"
+    what = "Line" if text else "Entry"
+    return FieldError(field=field, message=f"{what} {number}, {given}: {error.message}", remedy=error.remedy)

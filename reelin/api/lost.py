@@ -1,0 +1,24 @@
+"""Files that somebody took out of the media folder: noticed when they are asked for."""
+
+from __future__ import annotations
+
+from reelin.activities import Presence
+from reelin.api.parts import Parts
+from reelin.contracts.jobs import State
+from reelin.library import FileRecord, NewJob, Submitted
+
+
+async def note_lost(parts: Parts, files: tuple[FileRecord, ...]) -> bool:
+    """Says whether one of them is gone; from now on the library knows."""
+    presence = Presence(media_dir=parts.settings.media_dir, scratch_dir=parts.settings.scratch_dir)
+    return await presence.note(parts.library, files)
+
+
+async def submit_again_if_lost(parts: Parts, new: NewJob) -> Submitted:
+    """A job that is done is no answer any more once its files are gone."""
+    submitted = await parts.library.jobs.submit(new)
+    if submitted.fresh or submitted.job.state is not State.COMPLETED:
+        return submitted
+    if await note_lost(parts, await parts.library.videos.files_of_job(new.id)):
+        return await parts.library.jobs.submit(new)
+    return submitted

@@ -1,0 +1,249 @@
+"""What people want of jobs that are there: cancel, pause, resume, retry. Of one, or of all that match a filter.
+
+A wish is written down before Temporal hears of it, so that it outlives a Temporal that is away: what was not passed on
+can be told from the row, and the reconciler passes it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
+from reelin.errors import Conflict
+from reelin.library.database import Database
+from reelin.library.following import conclude, follow_all
+from reelin.library.pages import JobFilter
+from reelin.library.records import JobRecord
+from reelin.library.retries import BATCH_KINDS, retry, retry_all, running_batches_of
+from reelin.library.rows import get, now, record, write
+from reelin.library.tables import batches, items, jobs
+from reelin.library.unbroken import unbroken
+from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on
+
+_UNFINISHED = tuple(sorted(UNFINISHED_STATES))
+_OVER = (State.FAILED, State.PARTIAL, State.CANCELLED)
+#: Jobs of one transaction: others get their turn between two of them.
+AT_A_TIME = 500
+
+
+class Wish(StrEnum):
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What was written down. `told`: the jobs that Temporal has to be told of; `batches`: those that are to look at
+    their items again."""
+
+    matched: int
+    told: tuple[str, ...] = ()
+    batches: frozenset[str] = frozenset()
+
+
+_Grant = Callable[[AsyncConnection, Sequence[JobRecord]], Coroutine[Any, Any, Sequence[str]]]
+
+
+class WishStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @unbroken
+    async def one(
+        self, wish: Wish, job_id: str, *, keep_partial: bool = False, positions: Collection[int] | None = None
+    ) -> tuple[JobRecord, Granted]:
+        """The job as it stands then. `positions` are those of a preview that are to run.
+
+        Raises NotFound, Conflict, InvalidInput.
+        """
+        async with self._database.writing() as connection:
+            job = await get(connection, job_id)
+            if wish is Wish.RETRY:
+                await retry(connection, job)
+                told: Sequence[str] = ()
+            else:
+                refuse(wish, job)
+                if positions is not None:
+                    await _choose(connection, job, positions)
+                told = await _grant(wish, keep_partial)(connection, [job])
+            near = frozenset(await running_batches_of(connection, [job_id]))
+            own = frozenset([job_id]) if job.kind in BATCH_KINDS else frozenset()
+            return await get(connection, job_id), Granted(1, tuple(told), near | own)
+
+    async def all(self, wish: Wish, wanted: JobFilter, *, keep_partial: bool = False) -> AsyncIterator[Granted]:
+        """Some hundreds at a time, each in a transaction of its own, without those whose state does not allow it."""
+        last: str | int | None = None
+        while True:
+            last, granted = await self._some(wish, wanted, last, keep_partial=keep_partial)
+            if granted.matched:
+                yield granted
+            if last is None:
+                return
+
+    @unbroken
+    async def _some(
+        self, wish: Wish, wanted: JobFilter, after: str | int | None, *, keep_partial: bool
+    ) -> tuple[str | int | None, Granted]:
+        async with self._database.writing() as connection:
+            query, key = _matching(wanted, _allowed(wish), after)
+            rows = (await connection.execute(query)).all()
+            found = list({row.id: record(row) for row in rows}.values())
+            told: Sequence[str] = ()
+            if wish is Wish.RETRY:
+                await retry_all(connection, found, parent=wanted.parent, failure=wanted.failure)
+            elif found:
+                told = await _grant(wish, keep_partial)(connection, found)
+            near = await running_batches_of(connection, [job.id for job in found])
+            own = [job.id for job in found if job.kind in BATCH_KINDS]
+            last = rows[-1]._mapping[key] if len(rows) == AT_A_TIME else None
+            return last, Granted(len(found), tuple(told), frozenset([*near, *own]))
+
+    @unbroken
+    async def passed_on(self, job_ids: Collection[str]) -> None:
+        """Temporal has been told that these were resumed."""
+        if not job_ids:
+            return
+        async with self._database.writing() as connection:
+            mine = (jobs.c.id.in_(job_ids), jobs.c.resumed)
+            await connection.execute(update(jobs).where(*mine).values(resumed=False))
+
+    async def prioritise(self, job_id: str, priority: int) -> JobRecord:
+        """Takes effect where the job, or an item of the batch, still stands in line. Raises NotFound, Conflict."""
+        job = await self._prioritise(job_id, priority)
+        after: int | None = 0
+        while job.kind in BATCH_KINDS and after is not None:
+            after = await self._prioritise_items(job_id, priority, after)
+        return job
+
+    @unbroken
+    async def _prioritise(self, job_id: str, priority: int) -> JobRecord:
+        async with self._database.writing() as connection:
+            job = await get(connection, job_id)
+            if job.state in FINAL_STATES:
+                raise Conflict(f"The job is {job.state} already.")
+            if job.state is State.RUNNING and job.kind not in BATCH_KINDS:
+                raise Conflict("The job runs already; only one that waits can come sooner or later.")
+            await write(connection, jobs.c.id == job_id, priority=priority)
+            await connection.execute(update(items).where(items.c.job_id == job_id).values(priority=priority))
+            return await get(connection, job_id)
+
+    @unbroken
+    async def _prioritise_items(self, batch_id: str, priority: int, after: int) -> int | None:
+        """Some of those in line, from the position after `after` on; returns the last one's."""
+        query = (
+            select(items.c.position, items.c.job_id)
+            .where(items.c.batch_id == batch_id, items.c.position > after, ~items.c.released)
+            .order_by(items.c.position)
+            .limit(AT_A_TIME)
+        )
+        async with self._database.writing() as connection:
+            rows = (await connection.execute(query)).all()
+            mine = {row.job_id for row in rows}
+            here = and_(items.c.batch_id == batch_id, items.c.position.in_([row.position for row in rows]))
+            await connection.execute(update(items).where(here).values(priority=priority))
+            await write(connection, jobs.c.id.in_(mine), jobs.c.held, priority=priority)
+            return rows[-1].position if len(rows) == AT_A_TIME else None
+
+
+def refuse(wish: Wish, job: JobRecord) -> None:
+    """Raises Conflict where the job's state does not allow it."""
+    if job.state in FINAL_STATES:
+        raise Conflict(f"The job is {job.state} already.")
+    if wish is Wish.PAUSE and job.kind is Kind.INFO:
+        raise Conflict("Looking at a URL takes seconds; it can be cancelled, but not paused.")
+    if wish is Wish.RESUME and not job.pause_requested:
+        raise Conflict(f"The job is {job.state}, not paused.")
+
+
+def _allowed(wish: Wish) -> ColumnElement[bool]:
+    unfinished = jobs.c.state.in_(_UNFINISHED)
+    return {
+        Wish.CANCEL: and_(unfinished, ~jobs.c.cancel_requested),
+        Wish.PAUSE: and_(unfinished, ~jobs.c.pause_requested, ~jobs.c.cancel_requested, jobs.c.kind != Kind.INFO),
+        Wish.RESUME: and_(unfinished, jobs.c.pause_requested),
+        Wish.RETRY: jobs.c.state.in_(_OVER),
+    }[wish]
+
+
+def _matching(wanted: JobFilter, allowed: ColumnElement[bool], after: str | int | None) -> tuple[Select[Any], str]:
+    """The jobs after `after`, and the column that says where to go on. A batch's by position, which costs nothing to
+    find again; what is written meanwhile is behind."""
+    if wanted.parent is None:
+        query = select(jobs).where(*wanted.conditions(), allowed).order_by(jobs.c.id)
+        key, name = jobs.c.id, "id"
+    else:
+        place = items.c.position.label("_position")
+        query = select(jobs, place).join_from(items, jobs, items.c.job_id == jobs.c.id)
+        query = query.where(*wanted.conditions(), allowed).order_by(items.c.position)
+        key, name = items.c.position, "_position"
+    return (query if after is None else query.where(key > after)).limit(AT_A_TIME), name
+
+
+def _grant(wish: Wish, keep_partial: bool) -> _Grant:
+    async def cancel(connection: AsyncConnection, found: Sequence[JobRecord]) -> Sequence[str]:
+        return await _cancel(connection, found, keep_partial=keep_partial)
+
+    return {Wish.CANCEL: cancel, Wish.PAUSE: _pause, Wish.RESUME: _resume}[wish]
+
+
+async def _cancel(connection: AsyncConnection, found: Sequence[JobRecord], *, keep_partial: bool) -> Sequence[str]:
+    """Those that Temporal does not know end here, the others when it has been told."""
+    known, unknown = _by_dispatch(found)
+    values = {"cancel_requested": True, "keep_partial": keep_partial}
+    await write(connection, jobs.c.id.in_(known), **values)
+    ended = {"state": State.CANCELLED, "finished_at": now(), "next_attempt_at": None}
+    await write(connection, jobs.c.id.in_(unknown), **values, **ended)
+    await follow_all(connection, unknown, State.CANCELLED)
+    told = list(known)
+    for job in found:
+        if job.kind in BATCH_KINDS and job.dispatched_at is None:
+            await call_off_waiting(connection, job.id)
+            told += await cancel_flying(connection, job.id, keep_partial=keep_partial)
+            await conclude(connection, job.id, State.CANCELLED)
+    return told
+
+
+async def _pause(connection: AsyncConnection, found: Sequence[JobRecord]) -> Sequence[str]:
+    """Those that Temporal does not know stand still at once."""
+    known, unknown = _by_dispatch([job for job in found if not job.pause_requested])
+    await write(connection, jobs.c.id.in_(known), pause_requested=True, resumed=False)
+    await write(connection, jobs.c.id.in_(unknown), pause_requested=True, state=State.PAUSED)
+    await follow_all(connection, unknown, State.PAUSED)
+    return known
+
+
+async def _resume(connection: AsyncConnection, found: Sequence[JobRecord]) -> Sequence[str]:
+    known, _ = _by_dispatch(found)
+    everyone = [job.id for job in found]
+    stood = [job.id for job in found if job.state is State.PAUSED]
+    await write(connection, jobs.c.id.in_(everyone), pause_requested=False)
+    await connection.execute(update(jobs).where(jobs.c.id.in_(known)).values(resumed=True))
+    await connection.execute(update(jobs).where(jobs.c.id.in_(stood)).values(state=State.QUEUED))
+    await connection.execute(update(batches).where(batches.c.id.in_(everyone)).values(preview=False))
+    await follow_all(connection, stood, State.QUEUED)
+    told = list(known)
+    for job in found:
+        if job.kind in BATCH_KINDS:
+            told += await go_on(connection, job.id)
+    return told
+
+
+async def _choose(connection: AsyncConnection, job: JobRecord, positions: Collection[int]) -> None:
+    query = select(batches.c.id).where(batches.c.id == job.id, batches.c.preview)
+    if (await connection.execute(query)).first() is None:
+        raise Conflict("Positions can be chosen from a preview only; this job is none (any more).")
+    await choose(connection, job.id, positions)
+
+
+def _by_dispatch(found: Sequence[JobRecord]) -> tuple[list[str], list[str]]:
+    """The ids that Temporal knows, and those that it does not."""
+    known = [job.id for job in found if job.dispatched_at is not None]
+    return known, [job.id for job in found if job.dispatched_at is None]
