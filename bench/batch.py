@@ -111,7 +111,7 @@ def xargs_rate(bench: Bench, name: str) -> float:
 
 
 def yt_dlp() -> list[str]:
-    return [sys.executable, "-m", "yt_dlp", "--ignore-config"]
+    return [sys.executable, "-m", "yt_dlp", "--ignore-config", "--no-update"]
 
 
 def check(folder: Path, number: int) -> None:
