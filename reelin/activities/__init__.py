@@ -4,5 +4,6 @@ from reelin.activities.fetch import FetchActivity
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
+from reelin.activities.site import SiteActivities, SiteDesk
 
-__all__ = ["FetchActivity", "ProbeActivity", "RecordActivities", "Scratch"]
+__all__ = ["FetchActivity", "ProbeActivity", "RecordActivities", "Scratch", "SiteActivities", "SiteDesk"]

@@ -3,7 +3,8 @@
 from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
-from reelin.library.records import BatchRecord, FileRecord, JobRecord, VideoRecord
+from reelin.library.records import BatchRecord, FileRecord, JobRecord, SiteRecord, VideoRecord
+from reelin.library.sites import SiteStore
 from reelin.library.store import Library
 from reelin.library.submissions import NewJob, Submitted
 from reelin.library.videos import Publication, PublishedFile, VideoStore
@@ -24,6 +25,8 @@ __all__ = [
     "Publication",
     "PublishedFile",
     "Released",
+    "SiteRecord",
+    "SiteStore",
     "Submitted",
     "VideoFilter",
     "VideoRecord",

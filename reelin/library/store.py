@@ -9,6 +9,7 @@ from sqlalchemy import text
 from reelin.library.batches import BatchStore
 from reelin.library.database import Database
 from reelin.library.jobs import JobStore
+from reelin.library.sites import SiteStore
 from reelin.library.videos import VideoStore
 from reelin.library.window import Window
 
@@ -22,6 +23,7 @@ class Library:
         self.batches = BatchStore(self._database)
         self.window = Window(self._database)
         self.videos = VideoStore(self._database)
+        self.sites = SiteStore(self._database)
 
     async def open(self) -> None:
         """Creates or migrates the database. Raises StartupError."""

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
-from reelin.activities import FetchActivity, ProbeActivity, RecordActivities, Scratch
+from reelin.activities import FetchActivity, ProbeActivity, RecordActivities, Scratch, SiteActivities, SiteDesk
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
@@ -47,18 +47,30 @@ class Crew:
 
     def _build(self, client: Client, bus: ProgressBus, engine: Engine) -> list[Worker]:
         library, scratch = self._library, self._scratch
-        fetch = FetchActivity(
-            engine=engine, library=library, bus=bus, scratch=scratch, media_dir=self._settings.media_dir
+        settings = self._settings
+        desk = SiteDesk(
+            client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
         )
-        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch)
+        fetch = FetchActivity(
+            engine=engine, library=library, bus=bus, scratch=scratch, media_dir=settings.media_dir, desk=desk
+        )
+        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
         record = RecordActivities(library=library, bus=bus, scratch=scratch)
+        site = SiteActivities(library)
         return [
             Worker(
                 client,
                 build_id=BUILD_ID,
                 task_queue=WORKFLOW_QUEUE,
                 workflows=WORKFLOWS,
-                activities=[record.record_waiting, record.record_failed, record.record_cancelled],
+                activities=[
+                    record.record_waiting,
+                    record.record_failed,
+                    record.record_cancelled,
+                    site.load_site,
+                    site.record_site,
+                    site.check_holders,
+                ],
                 # The sandbox costs 4 ms of CPU for each workflow. What it guards against cannot happen here: workflow
                 # modules import contracts only (checked in CI), and the tests run them in the sandbox.
                 workflow_runner=UnsandboxedWorkflowRunner(),

@@ -2,7 +2,8 @@
 
 from reelin.workflows.download import DownloadWorkflow
 from reelin.workflows.info import InfoWorkflow
+from reelin.workflows.site import SiteWorkflow
 
-WORKFLOWS = (DownloadWorkflow, InfoWorkflow)
+WORKFLOWS = (DownloadWorkflow, InfoWorkflow, SiteWorkflow)
 
-__all__ = ["WORKFLOWS", "DownloadWorkflow", "InfoWorkflow"]
+__all__ = ["WORKFLOWS", "DownloadWorkflow", "InfoWorkflow", "SiteWorkflow"]

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         JobRequest,
         WaitingRecord,
     )
+    from reelin.workflows.lease import LeaseWait
     from reelin.workflows.policy import next_wait, policy_for, retryable
 
 #: A lost worker, a restarted server, a database that is locked: as often as it takes, without using an attempt.
@@ -35,11 +36,12 @@ LOST_WORKER = RetryPolicy(
 
 @dataclass(frozen=True)
 class Work:
-    """The activity that does the job, and where it runs."""
+    """The activity that does the job, where it runs, and how it waits for its site."""
 
     activity: str
     task_queue: str
     summary: str
+    lease: LeaseWait = field(default_factory=LeaseWait)
 
 
 @dataclass
@@ -73,7 +75,7 @@ async def _attempt_until_final(job: JobRequest, work: Work) -> JobOutcome:
     number, fresh = 1, False
     while True:
         try:
-            return _outcome(await _try_once(work, Attempt(job=job, number=number, fresh=fresh)))
+            return _outcome(await _let_in(work, Attempt(job=job, number=number, fresh=fresh)))
         except ActivityError as error:
             report = _failure_of(error)
         tally.add(report.kind, workflow.now())
@@ -82,8 +84,19 @@ async def _attempt_until_final(job: JobRequest, work: Work) -> JobOutcome:
         if wait is None:
             await _record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
             raise _failed(failure)
-        await _wait_for_next(job, failure, number, wait)
+        await _wait_for_next(job, failure, number, wait, site_waits=report.site_waits)
         number, fresh = number + 1, policy_for(report.kind).fresh
+
+
+async def _let_in(work: Work, attempt: Attempt) -> FetchResult:
+    """Tries once, with the leave of the site where that is needed. Standing in line uses up no attempt."""
+    while True:
+        work.lease.ask_anew()
+        result = await _try_once(work, attempt)
+        if not result.lease_wanted:
+            return result
+        if await work.lease.granted(attempt.job):
+            return await _try_once(work, attempt.model_copy(update={"lease": True}))
 
 
 async def _try_once(work: Work, attempt: Attempt) -> FetchResult:
@@ -140,10 +153,13 @@ def _describe(report: FailureReport, number: int, *, will_retry: bool) -> Failur
     )
 
 
-async def _wait_for_next(job: JobRequest, failure: Failure, number: int, wait: timedelta) -> None:
+async def _wait_for_next(job: JobRequest, failure: Failure, number: int, wait: timedelta, *, site_waits: bool) -> None:
+    """Where the site waits, its leave is the wait: the job stands in line at once, and no wait is added to that."""
     until = workflow.now() + wait
     record = WaitingRecord(job=job, failure=failure, attempt=number, next_attempt_at=until)
     await _record(RECORD_WAITING, record, f"Record: waiting after {failure.kind}")
+    if site_waits:
+        return
     workflow.set_current_details(f"**Waiting** until {until:%Y-%m-%d %H:%M:%S} UTC after {failure.kind}")
     await workflow.sleep(max(until - workflow.now(), timedelta(0)), summary=f"Until the next attempt ({failure.kind})")
 

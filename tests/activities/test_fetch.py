@@ -6,16 +6,18 @@ import asyncio
 import errno
 import fcntl
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from reelin.activities import FetchActivity, RecordActivities, Scratch, publish
+from reelin.activities import FetchActivity, RecordActivities, Scratch, SiteDesk, publish
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted, Metadata, Role, ScratchFile
@@ -25,6 +27,7 @@ from reelin.engine.seam import DownloadTask, ExtractTask, Report, ReportSink
 from reelin.errors import MediaFailure
 from reelin.library import Library, Publication
 from reelin.progress import MemoryBus
+from reelin.temporal import connect
 from tests.library.samples import new_job
 
 
@@ -56,7 +59,7 @@ class ScriptedEngine:
 
 
 class Bench:
-    def __init__(self, library: Library, folder: Path) -> None:
+    def __init__(self, library: Library, folder: Path, client: Client) -> None:
         self.library = library
         self.engine = ScriptedEngine()
         self.events: list[BusEvent] = []
@@ -66,8 +69,9 @@ class Bench:
         bus = MemoryBus()
         bus.subscribe(self.events.append)
         scratch = Scratch(self.scratch_dir)
+        desk = SiteDesk(client=client, library=library, unlimited=["example.org"], max_at_once=4)
         self.activity = FetchActivity(
-            engine=self.engine, library=library, bus=bus, scratch=scratch, media_dir=self.media
+            engine=self.engine, library=library, bus=bus, scratch=scratch, media_dir=self.media, desk=desk
         )
         self.record = RecordActivities(library=library, bus=bus, scratch=scratch)
 
@@ -93,7 +97,9 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     library = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
     await library.open()
-    yield Bench(library, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nobody = f"127.0.0.1:{unused.getsockname()[1]}"
+    yield Bench(library, tmp_path, await connect(nobody, lazy=True))
     await library.close()
 
 
