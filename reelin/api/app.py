@@ -21,6 +21,7 @@ from reelin.api.metrics import Metrics
 from reelin.api.openapi import ABOUT, TAGS, DescribedApi
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
+from reelin.api.sites import SiteRoutes
 from reelin.api.socket import SocketRoutes
 from reelin.api.stream import EventRoutes
 from reelin.api.videos import VideoRoutes
@@ -58,6 +59,7 @@ def create_app(parts: Parts) -> FastAPI:
         SocketRoutes(parts),
         VideoRoutes(parts),
         FileRoutes(parts),
+        SiteRoutes(parts),
         HealthRoutes(parts),
         metrics,
     ):

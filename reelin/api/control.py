@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from reelin.contracts.sites import Configure
+
 
 class WorkflowControl(Protocol):
     def submitted(self, job_ids: Sequence[str]) -> None:
@@ -12,6 +14,9 @@ class WorkflowControl(Protocol):
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the workflow's end; nothing happens if Temporal does not know it. Raises Unavailable."""
+
+    async def configure_site(self, site: str, settings: Configure) -> None:
+        """Tells the site's workflow what people set; nothing happens if there is none just now. Raises Unavailable."""
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.dispatcher import Dispatcher
+from reelin.contracts.sites import CONFIGURE, Configure, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 from reelin.temporal import TEMPORAL_AWAY, first_line
@@ -32,11 +33,12 @@ class TemporalControl:
 
     async def cancel(self, job_id: str) -> None:
         """Asks Temporal to cancel; nothing happens where it does not know the workflow. Raises Unavailable."""
-        try:
-            await self._client.get_workflow_handle(job_id).cancel(rpc_timeout=PATIENCE)
-        except TEMPORAL_AWAY as error:
-            if not (isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND):
-                raise Unavailable("Temporal", first_line(error)) from error
+        await _to_whom_it_concerns(self._client.get_workflow_handle(job_id).cancel(rpc_timeout=PATIENCE))
+
+    async def configure_site(self, site: str, settings: Configure) -> None:
+        """Raises Unavailable."""
+        handle = self._client.get_workflow_handle(site_workflow_id(site))
+        await _to_whom_it_concerns(handle.signal(CONFIGURE, settings, rpc_timeout=PATIENCE))
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""
@@ -62,3 +64,12 @@ class TemporalControl:
             )
         )
         return len(described.pollers)
+
+
+async def _to_whom_it_concerns(call: Awaitable[None]) -> None:
+    """Nothing happens where there is no such workflow. Raises Unavailable."""
+    try:
+        await call
+    except TEMPORAL_AWAY as error:
+        if not (isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND):
+            raise Unavailable("Temporal", first_line(error)) from error
