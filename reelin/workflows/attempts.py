@@ -95,6 +95,9 @@ async def _let_in(work: Work, attempt: Attempt) -> FetchResult:
         result = await _try_once(work, attempt)
         if not result.lease_wanted:
             return result
+        if _cancel_requested():
+            await work.lease.give_back(attempt.job)
+            raise CancelledError("The job was cancelled")
         if await work.lease.granted(attempt.job):
             return await _try_once(work, attempt.model_copy(update={"lease": True}))
 

@@ -115,8 +115,9 @@ class Budget:
         learnt = self.learnt
         if learnt.probe is not None:
             return  # it went alone: it says nothing about numbers
-        at_once = float(min(max(in_use, 1), self.at_once))
-        self._learn(at_once=max(1.0, at_once / 2), at_once_refused=at_once)
+        at_once = float(min(in_use, self.at_once))
+        if at_once > 1:  # one alone was not too many
+            self._learn(at_once=at_once / 2, at_once_refused=at_once)
         rate = self._measured_rate(now)
         if rate is not None:
             halved = max(SLOWEST_STARTS_PER_SECOND, rate / 2)

@@ -39,17 +39,17 @@ class LeaseWait:
         except TimeoutError:
             return False
         except asyncio.CancelledError:
-            await _give_back(job)
+            await self.give_back(job)
             raise
         return True
 
-
-async def _give_back(job: JobRequest) -> None:
-    site = workflow.get_external_workflow_handle(site_workflow_id(job.site))
-    try:
-        await site.signal(DONE, Done(job_id=job.job_id, run=job.run))
-    except ApplicationError:
-        pass  # there is no such site any more, and so no lease
+    async def give_back(self, job: JobRequest) -> None:
+        """The lease, or the place in line."""
+        site = workflow.get_external_workflow_handle(site_workflow_id(job.site))
+        try:
+            await site.signal(DONE, Done(job_id=job.job_id, run=job.run))
+        except ApplicationError:
+            pass  # there is no such site any more, and so no lease
 
 
 def _code(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,15 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.options import Options
+from reelin.contracts.sites import (
+    CHECK_HOLDERS,
+    LOAD_SITE,
+    RECORD_SITE,
+    Holders,
+    HoldersSeen,
+    SiteSituation,
+    StoredSite,
+)
 from reelin.contracts.work import (
     FETCH,
     PROBE,
@@ -27,6 +37,8 @@ from reelin.contracts.work import (
     WaitingRecord,
 )
 
+#: The site has to let it in first.
+WANTED = FetchResult(state=State.WAITING, lease_wanted=True)
 DONE = FetchResult(state=State.COMPLETED, title="A film", result={"files": []})
 
 
@@ -56,11 +68,22 @@ class Script:
         return step
 
 
+@dataclass
+class SiteScript:
+    """What the library knows of a site, and what its workflow writes down."""
+
+    stored: StoredSite = field(default_factory=StoredSite)
+    seen: HoldersSeen = field(default_factory=HoldersSeen)
+    situations: list[SiteSituation] = field(default_factory=list)
+    asked: list[Holders] = field(default_factory=list)
+
+
 class Cast:
-    """The activities of all scripts that are on stage, found by job id."""
+    """The activities of all scripts that are on stage, found by job id, and by site."""
 
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
+        self.sites: defaultdict[str, SiteScript] = defaultdict(SiteScript)
 
     def activities(self) -> list[Callable[..., Any]]:
         @activity.defn(name=FETCH)
@@ -83,7 +106,27 @@ class Cast:
         async def cancelled(job: JobRequest) -> None:
             self.scripts[job.job_id].cancelled.append(job)
 
-        return [fetch, probe, waiting, failed, cancelled]
+        return [fetch, probe, waiting, failed, cancelled, *self._of_sites()]
+
+    def _of_sites(self) -> list[Callable[..., Any]]:
+        @activity.defn(name=LOAD_SITE)
+        async def load(site: str) -> StoredSite:
+            return self.sites[site].stored
+
+        @activity.defn(name=RECORD_SITE)
+        async def record(situation: SiteSituation) -> StoredSite:
+            script = self.sites[situation.site]
+            script.situations.append(situation)
+            script.stored = script.stored.model_copy(update={"learnt": situation.learnt, "recorded": situation.number})
+            return script.stored
+
+        @activity.defn(name=CHECK_HOLDERS)
+        async def check(question: Holders) -> HoldersSeen:
+            script = self.sites[activity.info().workflow_id.removeprefix("site-")]
+            script.asked.append(question)
+            return script.seen
+
+        return [load, record, check]
 
 
 def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:
@@ -99,5 +142,7 @@ def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:
     )
 
 
-def failing(kind: FailureKind, retry_after_seconds: float | None = None) -> FailureReport:
-    return FailureReport(kind=kind, message="It went wrong.", retry_after_seconds=retry_after_seconds)
+def failing(kind: FailureKind, retry_after_seconds: float | None = None, *, site_waits: bool = False) -> FailureReport:
+    return FailureReport(
+        kind=kind, message="It went wrong.", retry_after_seconds=retry_after_seconds, site_waits=site_waits
+    )

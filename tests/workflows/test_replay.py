@@ -10,7 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from reelin.contracts.work import DOWNLOAD_WORKFLOW, INFO_WORKFLOW
+from reelin.contracts.work import DOWNLOAD_WORKFLOW, INFO_WORKFLOW, SITE_WORKFLOW
 from reelin.workflows import WORKFLOWS
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
@@ -30,5 +30,5 @@ def test_every_workflow_has_a_recorded_history() -> None:
         ]["name"]
         for path in HISTORIES
     }
-    assert types == {DOWNLOAD_WORKFLOW, INFO_WORKFLOW}
+    assert types == {DOWNLOAD_WORKFLOW, INFO_WORKFLOW, SITE_WORKFLOW}
     assert len(types) == len(WORKFLOWS)
