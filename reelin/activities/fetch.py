@@ -13,7 +13,7 @@ from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
-from reelin.activities.site import SiteDesk
+from reelin.activities.site import SiteDesk, Visit
 from reelin.contracts.jobs import Phase, State
 from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
@@ -52,7 +52,7 @@ class FetchActivity:
             if not attempt.lease and await self._desk.needs_lease(attempt.job.site):
                 return await self._ask(attempt)
             async with self._desk.visiting(attempt) as visit:
-                result = await self._fetch(attempt)
+                result = await self._fetch(attempt, visit)
                 visit.served = result.state is State.COMPLETED
                 return result
 
@@ -67,7 +67,7 @@ class FetchActivity:
         await self._desk.ask(attempt.job)
         return FetchResult(state=State.WAITING, lease_wanted=True)
 
-    async def _fetch(self, attempt: Attempt) -> FetchResult:
+    async def _fetch(self, attempt: Attempt, visit: Visit) -> FetchResult:
         there_already = await begin(self._library, attempt)
         if there_already is not None:
             if there_already.state is State.COMPLETED:
@@ -75,6 +75,7 @@ class FetchActivity:
             return there_already
         reporter = Reporter(attempt, self._bus)
         reporter.touched()
+        visit.flowing = lambda: reporter.newest.progress.downloaded_bytes > 0
         async with reporter.pulsing():
             try:
                 downloaded = await self._downloaded(attempt, reporter)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -45,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 #: A row that was read counts as known for so long.
 FRESH_SECONDS = 1.0
+#: A site that refuses does so in the first seconds: a download that still runs then is being served.
+FLOWS_AFTER_SECONDS = 10.0
 #: Where a site that had no limit complains without saying for how long, until its workflow knows better.
 _FIRST_COOLDOWN = timedelta(seconds=30)
 #: What a call raises when Temporal is away: the SDK's choice, on a connection and without one.
@@ -54,9 +57,10 @@ _RPC_PATIENCE = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class Visit:
-    """`served`: the site gave what was asked for."""
+    """`served`: the site gave what was asked for. `flowing` says whether it is giving just now."""
 
     served: bool = False
+    flowing: Callable[[], bool] = lambda: False
 
 
 class SiteDesk:
@@ -104,7 +108,8 @@ class SiteDesk:
         visit = Visit()
         began_at = activity.info().started_time.timestamp()
         try:
-            yield visit
+            async with self._telling_that_it_flows(attempt, visit):
+                yield visit
         except ApplicationError as error:
             report = _report_of(error)
             if report is None or _worker_stops():
@@ -118,6 +123,25 @@ class SiteDesk:
                 await to_its_end(self._give_back(attempt, success=False))
             raise
         await to_its_end(self._give_back(attempt, success=visit.served))
+
+    @contextlib.asynccontextmanager
+    async def _telling_that_it_flows(self, attempt: Attempt, visit: Visit) -> AsyncIterator[None]:
+        """Once, and early: others may wait for nothing but the news that the site serves us again."""
+        telling = asyncio.create_task(self._tell_that_it_flows(attempt, visit)) if attempt.lease else None
+        try:
+            yield
+        finally:
+            if telling is not None:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+
+    async def _tell_that_it_flows(self, attempt: Attempt, visit: Visit) -> None:
+        flowing = False
+        while not flowing:
+            await asyncio.sleep(FLOWS_AFTER_SECONDS)
+            flowing = visit.flowing()
+        job = attempt.job
+        await self._done(job.site, Done(job_id=job.job_id, run=job.run, success=True, goes_on=True))
 
     async def _give_back(self, attempt: Attempt, *, success: bool) -> None:
         if attempt.lease:

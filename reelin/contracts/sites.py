@@ -38,11 +38,15 @@ class Ask(Message):
 
 
 class Done(Message):
-    """A job gives its lease back, or complains without having one. `success`: the site served it; `kind`: why not."""
+    """A job gives its lease back, or complains without having one. `success`: the site served it; `kind`: why not.
+
+    `goes_on`: it is being served, and keeps its lease. A probe that takes hours need not keep the site shut.
+    """
 
     job_id: str
     run: int
     success: bool = False
+    goes_on: bool = False
     kind: FailureKind | None = None
     retry_after_seconds: float | None = None
     began_at: float | None = None  #: When a request without a lease began; with one, the site knows.

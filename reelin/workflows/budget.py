@@ -3,6 +3,8 @@
 A complaint halves what was done when it came (how many at once, and how many started a second), and shuts the site
 for a cooldown. Then one probe is let through: if it succeeds the site is open again, if not the cooldown doubles.
 While somebody waits, each success widens both limits: quickly up to near what was too much, then slowly.
+
+Site workflows that run at somebody's home have done these sums: whoever changes one guards it with `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -70,9 +72,14 @@ class Budget:
         forgiven = {"cooldown_seconds": 0.0} if successes >= FORGIVEN_AFTER else {}
         self._learn(successes=successes, **forgiven)
         if self.learnt.probe == job_id:
-            self._learn(shut=False, probe=None, reason=None, due_at=0.0)
+            self.served(job_id)
         elif crowded and not self.learnt.shut:
             self._widen()
+
+    def served(self, job_id: str) -> None:
+        """It gets what it wanted, and need not be through: a probe has shown what it was to show."""
+        if self.learnt.probe == job_id:
+            self._learn(shut=False, probe=None, reason=None, due_at=0.0)
 
     def complained(
         self, job_id: str, kind: FailureKind, *, began_at: float, now: float, in_use: int, retry_after: float | None

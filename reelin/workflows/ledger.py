@@ -72,6 +72,9 @@ class Ledger:
         lease, place = self._leases.get(done.job_id), self._line.get(done.job_id)
         if done.run != (lease.run if lease else place.ask.run if place else done.run):
             return  # said by a run before the one that holds the lease or the place
+        if done.goes_on:
+            self.budget.served(done.job_id)
+            return
         if done.kind in COMPLAINTS:
             self._complained(done, done.kind, lease, now)
         elif lease is not None and done.success:

@@ -98,6 +98,7 @@ class SiteWorkflow:
                 self._ledger.done(message, _now())
             elif isinstance(message, Configure):
                 self._ledger.configure(message)
+                self._last_written = None  # so that a row that is being read just now is read again
             else:
                 self._ledger.free(message.gone)
                 self._ledger.not_seen(message.missing, _now())

@@ -39,10 +39,14 @@ class ScriptedEngine:
         self.content = b"a film"
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.first_bytes: asyncio.Event | None = None
 
     async def download(self, task: DownloadTask, report: ReportSink) -> Downloaded:
         self.tasks.append(task)
         report(Report(phase=Phase.DOWNLOADING, progress=Progress(percent=50), title="A film"))
+        if self.first_bytes is not None:
+            await self.first_bytes.wait()
+            report(Report(phase=Phase.DOWNLOADING, progress=Progress(downloaded_bytes=5)))
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:

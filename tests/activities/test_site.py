@@ -158,6 +158,27 @@ async def stopped(counter: Counter, job: JobRequest, why: ActivityCancellationDe
         await fetching
 
 
+async def test_the_site_hears_early_that_it_serves_a_long_download(
+    limited: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reelin.activities.site.FLOWS_AFTER_SECONDS", 0.05)
+    limited.engine.first_bytes, limited.engine.gate = asyncio.Event(), asyncio.Event()
+    job = await limited.submit()
+    await limited.desk.ask(job)
+    fetching = asyncio.ensure_future(limited.fetch(job, lease=True))
+    await asyncio.sleep(0.3)
+    assert len(await limited.heard()) == 1, "no byte has come yet"
+    limited.engine.first_bytes.set()
+    async with asyncio.timeout(5):
+        while len(await limited.heard()) < 2:
+            await asyncio.sleep(0.02)
+    limited.engine.gate.set()
+    await fetching
+    [_, early, last] = await limited.heard()
+    assert early == Done(job_id=job.job_id, run=1, success=True, goes_on=True)
+    assert last == Done(job_id=job.job_id, run=1, success=True)
+
+
 async def test_an_unlimited_site_is_not_asked_and_hears_nothing_of_success(unlimited: Counter) -> None:
     job = await unlimited.submit()
     assert (await unlimited.fetch(job)).state is State.COMPLETED

@@ -143,6 +143,20 @@ def test_a_probe_that_dies_frees_its_place_for_the_next() -> None:
     assert book.grant(NOW + 12) == ["b"]
 
 
+def test_a_probe_that_is_being_served_opens_the_site_and_keeps_its_lease() -> None:
+    book = ledger(4)
+    ask(book, "a", "b", "c", "d")
+    book.grant(NOW)
+    complain(book, "a", NOW + 1)
+    for name in "bcd":
+        done(book, name)
+    ask(book, "a", "b", "c", now=NOW + 2)
+    assert book.grant(NOW + 11) == ["a"]
+    book.done(Done(job_id="a", run=1, success=True, goes_on=True), NOW + 20)
+    assert book.in_use == 1
+    assert book.grant(NOW + 20) == ["b"]
+
+
 def test_a_complaint_without_a_lease_counts_too() -> None:
     book = ledger(4)
     complain(book, "unlimited", NOW)
