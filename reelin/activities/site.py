@@ -213,9 +213,9 @@ class SiteActivities:
     @activity.defn(name=CHECK_HOLDERS)
     async def check_holders(self, question: Holders) -> HoldersSeen:
         rows = {job.id: job for job in await self._library.jobs.many(each.job_id for each in question.holders)}
-        gone = tuple(each.job_id for each in question.holders if _gone(rows.get(each.job_id), each.run))
-        idle = (job.id for job in rows.values() if job.state is not State.RUNNING)
-        return HoldersSeen(gone=gone, missing=tuple(job_id for job_id in idle if job_id not in gone))
+        gone = tuple(each for each in question.holders if _gone(rows.get(each.job_id), each.run))
+        there = (rows[each.job_id] for each in question.holders if each not in gone)
+        return HoldersSeen(gone=gone, missing=tuple(job.id for job in there if job.state is not State.RUNNING))
 
 
 def _gone(job: JobRecord | None, run: int) -> bool:

@@ -144,7 +144,7 @@ class Holders(Message):
 
 
 class HoldersSeen(Message):
-    """`gone` will not come back to their lease; `missing` do not run just now. Job ids."""
+    """`gone` will not come back to their lease; `missing`, by job id, do not run just now."""
 
-    gone: tuple[str, ...] = ()
+    gone: tuple[Holder, ...] = ()
     missing: tuple[str, ...] = ()

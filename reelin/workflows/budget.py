@@ -16,6 +16,8 @@ from reelin.contracts.sites import Learnt
 FIRST_COOLDOWN_SECONDS = 30.0
 SHORTEST_COOLDOWN_SECONDS = 1.0
 LONGEST_COOLDOWN_SECONDS = 3600.0
+#: After a complaint, others about what was under way may come so late.
+ECHO_SECONDS = 60.0
 #: So many successes after a complaint, the next one counts as the first again.
 FORGIVEN_AFTER = 20
 #: Parts of what was too much: how far it widens quickly, and by how much with each success before and beyond.
@@ -85,7 +87,8 @@ class Budget:
         self, job_id: str, kind: FailureKind, *, began_at: float, now: float, in_use: int, retry_after: float | None
     ) -> None:
         """`in_use` counts this one. Requests that were under way at the last complaint had no chance to heed it."""
-        if began_at <= self.learnt.complained_at:
+        recent = self.learnt.shut or now - self.learnt.complained_at < ECHO_SECONDS
+        if recent and began_at <= self.learnt.complained_at:
             asked = now + (retry_after or 0)
             self._learn(cooldown_until=max(self.learnt.cooldown_until, asked))
             self.left(job_id)

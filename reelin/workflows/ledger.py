@@ -84,10 +84,10 @@ class Ledger:
             self._line.pop(done.job_id, None)
         self._leases.pop(done.job_id, None)
 
-    def grant(self, now: float) -> list[str]:
-        """Hands out what may start now; returns the jobs to be told."""
+    def grant(self, now: float) -> list[Holder]:
+        """Hands out what may start now; returns who is to be told."""
         self._forget_places(now)
-        granted: list[str] = []
+        granted: list[Holder] = []
         while self._line:
             opens_at = self.budget.opens_at(now, self.in_use)
             if opens_at is None or opens_at > now:
@@ -103,11 +103,12 @@ class Ledger:
         opens_at = self.budget.opens_at(now, self.in_use)
         return forgets_at if opens_at is None else min(opens_at, forgets_at)
 
-    def free(self, job_ids: Iterable[str]) -> None:
-        """Holders that are gone."""
-        for job_id in job_ids:
-            if self._leases.pop(job_id, None) is not None:
-                self.budget.left(job_id)
+    def free(self, holders: Iterable[Holder]) -> None:
+        """Those that are gone. A newer run of the same job is another holder."""
+        for holder in holders:
+            if holder in self.holders:
+                del self._leases[holder.job_id]
+                self.budget.left(holder.job_id)
 
     def not_seen(self, job_ids: Iterable[str], now: float) -> None:
         """Holders that do not run just now; all others were seen. After a while they lose their lease."""
@@ -115,7 +116,7 @@ class Ledger:
         for job_id, lease in list(self._leases.items()):
             since = None if job_id not in missing else lease.missing_since or now
             if since is not None and now - since >= FORGET_LEASE_SECONDS:
-                self.free([job_id])
+                self.free([Holder(job_id=job_id, run=lease.run)])
             elif since != lease.missing_since:
                 self._leases[job_id] = lease.model_copy(update={"missing_since": since})
 
@@ -129,7 +130,7 @@ class Ledger:
             retry_after=done.retry_after_seconds,
         )
 
-    def _grant_one(self, now: float) -> str:
+    def _grant_one(self, now: float) -> Holder:
         in_use = Counter(lease.owner for lease in self._leases.values())
 
         def turn(place: Place) -> tuple[int, int, int, int]:
@@ -143,7 +144,7 @@ class Ledger:
         waiting = {place.ask.owner for place in self._line.values()} | {ask.owner}
         self._served = {owner: last for owner, last in self._served.items() if owner in waiting}
         self._served[ask.owner] = self._number()
-        return ask.job_id
+        return Holder(job_id=ask.job_id, run=ask.run)
 
     def _forget_places(self, now: float) -> None:
         for job_id, place in list(self._line.items()):

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         Ask,
         Configure,
         Done,
+        Holder,
         Holders,
         HoldersSeen,
         SiteRequest,
@@ -50,7 +51,7 @@ class SiteWorkflow:
     def __init__(self, request: SiteRequest) -> None:
         self._site = request.site
         self._default = request.max_at_once
-        self._inbox: list[Ask | Done | Configure | HoldersSeen] = []
+        self._inbox: list[Ask | Done | Configure | Holder | HoldersSeen] = []
         self._ledger = Ledger(request.max_at_once, request.state or SiteState())
         self._recorded = request.state.recorded if request.state else 0
         self._last_written: SiteSituation | None = None
@@ -67,8 +68,8 @@ class SiteWorkflow:
             await self._load()
         while True:
             self._read_inbox()
-            for job_id in self._ledger.grant(_now()):
-                self._tell(job_id)
+            for holder in self._ledger.grant(_now()):
+                self._start(self._tell(holder))
             self._keep_books()
             if self._at_rest():
                 return
@@ -93,26 +94,25 @@ class SiteWorkflow:
         for message in messages:
             if isinstance(message, Ask):
                 if self._ledger.ask(message, _now()):
-                    self._tell(message.job_id)
+                    self._start(self._tell(Holder(job_id=message.job_id, run=message.run)))
             elif isinstance(message, Done):
                 self._ledger.done(message, _now())
             elif isinstance(message, Configure):
                 self._ledger.configure(message)
                 self._last_written = None  # so that a row that is being read just now is read again
+            elif isinstance(message, Holder):
+                self._ledger.free([message])
             else:
                 self._ledger.free(message.gone)
                 self._ledger.not_seen(message.missing, _now())
 
     # Errands run beside the loop, so that nothing slow keeps a lease from being handed out.
 
-    def _tell(self, job_id: str) -> None:
-        self._start(self._grant(job_id))
-
-    async def _grant(self, job_id: str) -> None:
+    async def _tell(self, holder: Holder) -> None:
         try:
-            await workflow.get_external_workflow_handle(job_id).signal(LEASE_GRANTED)
+            await workflow.get_external_workflow_handle(holder.job_id).signal(LEASE_GRANTED)
         except ApplicationError:  # it has ended meanwhile
-            self._inbox.append(HoldersSeen(gone=(job_id,)))
+            self._inbox.append(holder)
 
     def _keep_books(self) -> None:
         now = _now()

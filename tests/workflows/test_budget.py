@@ -112,6 +112,15 @@ def test_a_late_complaint_that_asks_for_more_time_gets_it() -> None:
     assert budget.at_once == 2
 
 
+def test_a_download_that_was_let_in_long_before_complains_anew() -> None:
+    budget = Budget(8)
+    budget.start("long", NOW)
+    complain(budget, NOW + 1, in_use=8)
+    now = reopen(budget) + 3600
+    assert complain(budget, now, began_at=NOW, retry_after=5, job_id="long") == 5
+    assert budget.learnt.shut
+
+
 def test_a_success_from_before_the_complaint_does_not_open_the_site() -> None:
     budget = Budget(4)
     budget.start("early", NOW)

@@ -11,12 +11,23 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import ASK, CONFIGURE, DONE, Ask, Configure, Done, HoldersSeen, StoredSite, site_workflow_id
+from reelin.contracts.sites import (
+    ASK,
+    CONFIGURE,
+    DONE,
+    Ask,
+    Configure,
+    Done,
+    Holder,
+    HoldersSeen,
+    StoredSite,
+    site_workflow_id,
+)
 from reelin.contracts.work import WORKFLOW_QUEUE
 from tests.workflows.conftest import SUGGEST_NEW_AFTER, SiteHandle, Stage
 from tests.workflows.holder import HolderWorkflow
 
-Holder = WorkflowHandle[HolderWorkflow, None]
+Waiter = WorkflowHandle[HolderWorkflow, None]
 
 
 class Scene:
@@ -27,9 +38,9 @@ class Scene:
         self.name = f"{uuid.uuid4().hex[:8]}.org"
         self.max_at_once = max_at_once
         self.script = stage.site(self.name)
-        self.holders: list[Holder] = []
+        self.holders: list[Waiter] = []
 
-    async def holder(self) -> Holder:
+    async def holder(self) -> Waiter:
         handle = await self.stage.client.start_workflow(
             HolderWorkflow.run, id=f"holder-{uuid.uuid4().hex[:8]}", task_queue=WORKFLOW_QUEUE
         )
@@ -105,7 +116,7 @@ async def test_a_job_that_has_ended_meanwhile_leaves_its_lease_to_the_next(stage
 async def test_a_holder_that_died_without_a_word_loses_its_lease(stage: Stage) -> None:
     scene = Scene(stage, max_at_once=1)
     dead, next_one = await scene.holder(), await scene.holder()
-    scene.script.seen = HoldersSeen(gone=(dead.id,))
+    scene.script.seen = HoldersSeen(gone=(Holder(job_id=dead.id, run=1),))
     await scene.ask(dead.id)
     await scene.ask(next_one.id)
     await eventually(lambda: bool(scene.script.asked))
