@@ -16,7 +16,7 @@ NO_LIMIT = "none"
 
 
 def sites(
-    site: Annotated[str | None, typer.Argument(metavar="[SITE]", help="The one to set: example.org.")] = None,
+    site: Annotated[str | None, typer.Argument(metavar="SITE", help="The one to set: example.org.")] = None,
     at_once: Annotated[int | None, typer.Option(min=1, max=100, help="Downloads at once.")] = None,
     per_hour: Annotated[
         str | None, typer.Option(metavar="NUMBER", help=f"Downloads begun within an hour; {NO_LIMIT}: no limit.")

@@ -76,7 +76,7 @@ def sites_table(sites: Iterable[SiteEntry]) -> Table:
             _limit(site.requests_per_hour),
             str(site.in_use),
             str(site.waiting),
-            moment(site.cooldown_until),
+            moment(site.cooldown_until) if site.cooldown_until else "–",
             clean(site.reason or "–"),
         )
     return table
