@@ -97,7 +97,7 @@ async def _let_in(work: Work, attempt: Attempt) -> FetchResult:
             return result
         if _cancel_requested():
             await work.lease.give_back(attempt.job)
-            raise CancelledError("The job was cancelled")
+            raise asyncio.CancelledError
         if await work.lease.granted(attempt.job):
             return await _try_once(work, attempt.model_copy(update={"lease": True}))
 
