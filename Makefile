@@ -38,6 +38,7 @@ bench: install  ## Print the benchmark tables (starts a service of its own)
 	$(BIN)/python bench/guard.py
 	$(BIN)/python bench/engine.py
 	$(BIN)/python bench/steps.py
+	$(BIN)/python bench/polite.py
 
 lock:  ## Renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

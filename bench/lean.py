@@ -29,6 +29,11 @@ class Connection:
         status, headers = await self._head()
         return status, await self.reader.readexactly(int(headers[b"content-length"]))
 
+    async def get(self, path: str) -> tuple[int, bytes]:
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+        status, headers = await self._head()
+        return status, await self.reader.readexactly(int(headers[b"content-length"]))
+
     async def stream(self, path: str) -> None:
         """Asks for Server-Sent Events; read them with `data_line`."""
         self.writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: text/event-stream\r\n\r\n".encode())

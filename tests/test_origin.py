@@ -22,6 +22,7 @@ import yt_dlp
 from reelin.origin.content import CHUNK_BYTES, Padded
 from reelin.origin.delivery import parse_range
 from reelin.origin.faults import Faults, plan
+from reelin.origin.log import answers
 from reelin.origin.media import make_media
 from reelin.origin.pages import ODD_LINKS
 from reelin.origin.process import OriginProcess
@@ -549,3 +550,31 @@ def _decoded_frames(file: Path) -> int:
     done = subprocess.run([*command, "-progress", "-", "-"], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return int(re.findall(r"^frame=(\d+)$", done.stdout, re.MULTILINE)[-1])
+
+
+# A site that has had enough
+
+
+def test_beyond_a_rate_it_answers_429_with_retry_after_until_a_second_has_passed(origin: Origin) -> None:
+    limits = {"max_rate": 5, "retry_after": 3, "key": "rate"}
+    urls = [origin.url_for(f"/file/100000/rate-{number}.mp4", **limits) for number in range(8)]
+    began = time.time()
+    with httpx.Client() as client:
+        said = [client.head(url) for url in urls]
+    assert [answer.status_code for answer in said] == [200] * 5 + [429] * 3
+    assert said[-1].headers["retry-after"] == "3"
+    assert httpx.get(origin.url_for("/file/100000/rate-0.mp4", max_rate=5, key="another")).status_code == 200
+    while time.time() - began < 1.2:
+        time.sleep(0.05)
+    assert httpx.get(urls[0]).status_code == 200, "those that were refused did not count"
+    counted = answers((record for record in origin.log if "key=rate" in record.query), since=began)
+    assert counted == {200: 6, 429: 3}
+
+
+async def test_beyond_so_many_connections_it_answers_429(origin: Origin) -> None:
+    limits = {"max_connections": 2, "key": "connections", "rate": 200_000}
+    urls = [origin.url_for(f"/file/100000/connections-{number}.mp4", **limits) for number in range(5)]
+    async with httpx.AsyncClient(timeout=20) as client:
+        said = await asyncio.gather(*(client.get(url) for url in urls))
+        assert sorted(answer.status_code for answer in said) == [200, 200, 429, 429, 429]
+        assert (await client.get(urls[0])).status_code == 200

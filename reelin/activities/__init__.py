@@ -9,6 +9,7 @@ from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
+from reelin.activities.site import SiteActivities, SiteDesk
 from reelin.activities.starter import Starter
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "ProbeActivity",
     "RecordActivities",
     "Scratch",
+    "SiteActivities",
+    "SiteDesk",
     "Starter",
 ]

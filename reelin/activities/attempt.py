@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from reelin.contracts.jobs import State
 from reelin.contracts.work import Attempt, FetchResult
-from reelin.library import Library
+from reelin.library import JobRecord, Library
 
 
 async def begin(library: Library, attempt: Attempt) -> FetchResult | None:
@@ -14,6 +16,17 @@ async def begin(library: Library, attempt: Attempt) -> FetchResult | None:
     cancelled while nobody listened, forgotten, or started anew by a newer run.
     """
     job = await library.jobs.begin(attempt.job.job_id, attempt.job.run, attempt.number)
+    return await _nothing_to_do(library, attempt, job)
+
+
+async def wait_for_site(library: Library, attempt: Attempt, until: datetime | None) -> FetchResult | None:
+    """Marks the job waiting, or returns what there is to return instead, as `begin` does. `until`: its site is shut
+    so long, as far as is known."""
+    job = await library.jobs.wait_for_site(attempt.job.job_id, attempt.job.run, until)
+    return await _nothing_to_do(library, attempt, job)
+
+
+async def _nothing_to_do(library: Library, attempt: Attempt, job: JobRecord | None) -> FetchResult | None:
     if job is None or job.run != attempt.job.run:
         return FetchResult(state=State.CANCELLED)
     if job.state.final:

@@ -16,6 +16,7 @@ from reelin.activities.failures import reporting_failures
 from reelin.activities.listed import Items
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
+from reelin.activities.site import SiteDesk
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.urls import IPNetwork
@@ -39,8 +40,10 @@ class ExpandActivity:
         library: Library,
         bus: ProgressBus,
         scratch: Scratch,
+        desk: SiteDesk,
         allowed: tuple[IPNetwork, ...] = (),
     ) -> None:
+        self._desk = desk
         self._engine = engine
         self._library = library
         self._bus = bus
@@ -56,7 +59,7 @@ class ExpandActivity:
         reporter.touched()
         async with reporter.pulsing():
             with reporting_failures(job):
-                batch = await (self._list(job) if job.kind is Kind.BULK else self._playlist(job, reporter))
+                batch = await (self._list(job) if job.kind is Kind.BULK else self._playlist(attempt, reporter))
         reporter.touched()
         row = await self._library.jobs.find(job.job_id)
         if row is None or not batch.expanded:
@@ -71,11 +74,14 @@ class ExpandActivity:
     async def _list(self, job: JobRequest) -> BatchRecord:
         return await self._library.batches.expand_list(job.job_id, job.run)
 
-    async def _playlist(self, job: JobRequest, reporter: Reporter) -> BatchRecord:
+    async def _playlist(self, attempt: Attempt, reporter: Reporter) -> BatchRecord:
+        job = attempt.job
         _refuse_too_deep(job)
         batch = await self._library.batches.open(job.job_id, job.run)
         if not batch.expanded:
-            listing = await self._look(job, reporter)
+            async with self._desk.visiting(attempt, in_line=False):
+                with reporting_failures(job):
+                    listing = await self._look(job, reporter)
             if listing.fresh:
                 batch = await self._library.batches.expand_anew(job.job_id, job.run)
             if not await self._store(job, listing, batch.cursor):

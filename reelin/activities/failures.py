@@ -26,26 +26,32 @@ def reporting_failures(job: JobRequest) -> Iterator[None]:
     """
     try:
         yield
-    except (Unavailable, PlaylistFound):
+    except (Unavailable, PlaylistFound, ApplicationError):  # the last is such a report already
         raise
     except MediaFailure as error:
         log.info("attempt failed", job_id=job.job_id, site=job.site, kind=error.kind, message=error.message)
         if error.kind == FailureKind.INTERNAL:
             log.error("fault of our own", job_id=job.job_id, detail=error.detail)
-        raise _application_error(FailureKind(error.kind), error.message, error.retry_after_seconds) from None
+        report = FailureReport(
+            kind=FailureKind(error.kind), message=error.message, retry_after_seconds=error.retry_after_seconds
+        )
+        raise application_error(report) from None
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise _application_error(FailureKind.DISK_FULL, "There is no space left on the disk.") from None
+            raise _failed(FailureKind.DISK_FULL, "There is no space left on the disk.") from None
         log.exception("the file system refused", job_id=job.job_id)
-        raise _application_error(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.") from None
+        raise _failed(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.") from None
     except Exception:
         log.exception("fault of our own", job_id=job.job_id)
-        raise _application_error(FailureKind.INTERNAL, "Something went wrong inside Reelin.") from None
+        raise _failed(FailureKind.INTERNAL, "Something went wrong inside Reelin.") from None
 
 
-def _application_error(kind: FailureKind, message: str, retry_after_seconds: float | None = None) -> ApplicationError:
+def _failed(kind: FailureKind, message: str) -> ApplicationError:
+    return application_error(FailureReport(kind=kind, message=message))
+
+
+def application_error(report: FailureReport) -> ApplicationError:
     """Not retried by Temporal: the workflow owns what happens next. What a site did wrong is not ours to log."""
-    report = FailureReport(kind=kind, message=message, retry_after_seconds=retry_after_seconds)
-    ours = kind is FailureKind.INTERNAL
+    ours = report.kind is FailureKind.INTERNAL
     category = ApplicationErrorCategory.UNSPECIFIED if ours else ApplicationErrorCategory.BENIGN
-    return ApplicationError(message, report, type=kind, non_retryable=True, category=category)
+    return ApplicationError(report.message, report, type=report.kind, non_retryable=True, category=category)

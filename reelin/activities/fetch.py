@@ -8,12 +8,13 @@ from pathlib import Path
 from temporalio import activity
 
 from reelin.activities import publish
-from reelin.activities.attempt import begin
+from reelin.activities.attempt import begin, wait_for_site
 from reelin.activities.bell import ItemListener
 from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
+from reelin.activities.site import SiteDesk, Visit
 from reelin.contracts.jobs import Kind, Phase, State
 from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
@@ -36,6 +37,7 @@ class FetchActivity:
         scratch: Scratch,
         media_dir: Path,
         bell: ItemListener,
+        desk: SiteDesk,
     ) -> None:
         self._bell = bell
         self._engine = engine
@@ -43,6 +45,7 @@ class FetchActivity:
         self._bus = bus
         self._scratch = scratch
         self._media_dir = media_dir
+        self._desk = desk
         self._running = Exclusive()
         self._naming = asyncio.Lock()
 
@@ -50,9 +53,25 @@ class FetchActivity:
     async def fetch(self, attempt: Attempt) -> FetchResult:
         """Temporal may believe this attempt lost while it still runs here, and start another: the second one waits."""
         async with self._running.holding(attempt.job.job_id):
-            return await self._fetch(attempt)
+            if not attempt.lease and await self._desk.needs_lease(attempt.job.site):
+                return await self._ask(attempt)
+            async with self._desk.visiting(attempt) as visit:
+                result = await self._fetch(attempt, visit)
+                visit.served = result.state is State.COMPLETED or result.playlist
+                return result
 
-    async def _fetch(self, attempt: Attempt) -> FetchResult:
+    async def _ask(self, attempt: Attempt) -> FetchResult:
+        """Nothing more: no place in this worker is taken while the job stands in line."""
+        reporter = Reporter(attempt, self._bus)
+        until = await self._desk.shut_until(attempt.job.site)
+        there_already = await wait_for_site(self._library, attempt, until)
+        reporter.touched()
+        if there_already is not None:
+            return there_already
+        await self._desk.ask(attempt.job)
+        return FetchResult(state=State.WAITING, lease_wanted=True)
+
+    async def _fetch(self, attempt: Attempt, visit: Visit) -> FetchResult:
         there_already = await begin(self._library, attempt)
         if there_already is not None:
             if there_already.state is State.COMPLETED:
@@ -61,6 +80,7 @@ class FetchActivity:
             return there_already
         reporter = Reporter(attempt, self._bus)
         reporter.touched()
+        visit.flowing = lambda: reporter.newest.progress.downloaded_bytes > 0
         async with reporter.pulsing():
             try:
                 downloaded = await self._downloaded(attempt, reporter)

@@ -8,6 +8,7 @@ from reelin.activities.attempt import begin
 from reelin.activities.failures import reporting_failures
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
+from reelin.activities.site import SiteDesk
 from reelin.contracts.jobs import State
 from reelin.contracts.media import Extracted
 from reelin.contracts.work import PROBE, Attempt, FetchResult
@@ -17,11 +18,14 @@ from reelin.progress import ProgressBus
 
 
 class ProbeActivity:
-    def __init__(self, *, engine: Engine, library: Library, bus: ProgressBus, scratch: Scratch) -> None:
+    """A person waits for the answer, so it stands in no line; but what the site complains of, it hears."""
+
+    def __init__(self, *, engine: Engine, library: Library, bus: ProgressBus, scratch: Scratch, desk: SiteDesk) -> None:
         self._engine = engine
         self._library = library
         self._bus = bus
         self._scratch = scratch
+        self._desk = desk
 
     @activity.defn(name=PROBE)
     async def probe(self, attempt: Attempt) -> FetchResult:
@@ -30,7 +34,7 @@ class ProbeActivity:
             return there_already
         reporter = Reporter(attempt, self._bus)
         reporter.touched()
-        async with reporter.pulsing():
+        async with reporter.pulsing(), self._desk.visiting(attempt, in_line=False):
             extracted = await self._extract(attempt, reporter)
         result = await self._record(attempt, extracted)
         reporter.touched()

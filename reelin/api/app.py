@@ -25,6 +25,7 @@ from reelin.api.openapi import ABOUT, TAGS, DescribedApi
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
 from reelin.api.shelf import ShelfRoutes
+from reelin.api.sites import SiteRoutes
 from reelin.api.socket import SocketRoutes
 from reelin.api.stats import StatsRoutes
 from reelin.api.stream import EventRoutes
@@ -67,6 +68,7 @@ def create_app(parts: Parts) -> FastAPI:
         VideoRoutes(parts),
         ShelfRoutes(parts),
         FileRoutes(parts),
+        SiteRoutes(parts),
         HealthRoutes(parts),
         StatsRoutes(parts),
         metrics,

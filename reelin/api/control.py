@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import Field
 
 from reelin.contracts.model import Message
+from reelin.contracts.sites import Configure
 
 
 class Queue(Message):
@@ -30,6 +31,9 @@ class WorkflowControl(Protocol):
 
         Raises Unavailable.
         """
+
+    async def configure_site(self, site: str, settings: Configure) -> None:
+        """Tells the site's workflow what people set; nothing happens if there is none just now. Raises Unavailable."""
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""

@@ -134,6 +134,16 @@ TAKES: dict[str, Any] = {
         )
     ],
 }
+SITE: dict[str, Any] = {
+    "site": "example.org",
+    "max_at_once": 4,
+    "requests_per_hour": None,
+    "in_use": 4,
+    "waiting": 46,
+    "cooldown_until": None,
+    "reason": None,
+}
+SITE_PAGE: dict[str, Any] = {"items": [SITE], "next_cursor": None}
 EVENTS = (
     "id: 1767323045678901\r\nevent: job\r\ndata: {…the Job…}\r\n\r\n"
     'id: 1767323055678901\r\nevent: end\r\ndata: {"id":"video-3f9c0a51b2d84e6f7a8b9c0d","state":"completed"}\r\n\r\n'

@@ -39,6 +39,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "Submit URLs and follow what becomes of them."},
     {"name": "live", "description": "Progress as it happens."},
     {"name": "videos", "description": "What was downloaded, and its bytes."},
+    {"name": "sites", "description": "How much may be asked of each site."},
     {"name": "service", "description": "How Reelin itself is."},
 ]
 

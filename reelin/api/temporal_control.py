@@ -14,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.control import Queue
 from reelin.api.dispatcher import Dispatcher
+from reelin.contracts.sites import CONFIGURE, Configure, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 from reelin.temporal import TEMPORAL_AWAY, first_line
@@ -41,6 +42,13 @@ class TemporalControl:
         """Nothing happens where Temporal does not know the workflow. Raises Unavailable."""
         with _answered():
             await self._client.get_workflow_handle(job_id).signal(name, rpc_timeout=PATIENCE)
+
+    async def configure_site(self, site: str, settings: Configure) -> None:
+        """Raises Unavailable."""
+        with _answered():
+            await self._client.get_workflow_handle(site_workflow_id(site)).signal(
+                CONFIGURE, settings, rpc_timeout=PATIENCE
+            )
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""

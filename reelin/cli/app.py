@@ -14,6 +14,7 @@ from reelin.cli.get import get
 from reelin.cli.info import info
 from reelin.cli.jobs import cancel, ls, retry, show
 from reelin.cli.service import serve, up, worker
+from reelin.cli.sites import sites
 from reelin.cli.videos import videos
 from reelin.cli.watch import watch
 
@@ -75,6 +76,14 @@ app.command(
 )(cancel)
 app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin retry video-3f9c01ab"))(retry)
 app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin videos", "reelin videos -q concert --json"))(videos)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin sites",
+        "reelin sites example.org --at-once 2 --per-hour 100",
+        "reelin sites example.org --per-hour none",
+    ),
+)(sites)
 app.command(
     rich_help_panel=_SERVICE,
     epilog=examples("reelin up", "reelin up --port 9000 --media-dir /srv/video", "REELIN_MAX_DOWNLOADS=4 reelin up"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -46,6 +47,18 @@ class LibraryVideo(Message):
     site: str | None = None
     state: str
     files: tuple[ResultFile, ...] = ()
+
+
+class SiteEntry(Message):
+    """A site, as far as the command line shows it."""
+
+    site: str
+    max_at_once: int | None = None
+    requests_per_hour: int | None = None
+    in_use: int = 0
+    waiting: int = 0
+    cooldown_until: datetime | None = None
+    reason: str | None = None
 
 
 class Client:
@@ -101,6 +114,14 @@ class Client:
 
     def videos(self, query: Query, *, limit: int | None = None) -> Iterator[LibraryVideo]:
         return self._pages("/api/videos", query, Page[LibraryVideo], limit)
+
+    # sites
+
+    def sites(self) -> Iterator[SiteEntry]:
+        return self._pages("/api/sites", {}, Page[SiteEntry], None)
+
+    def set_site(self, site: str, settings: Mapping[str, int | None]) -> SiteEntry:
+        return _parsed(SiteEntry, self._call("PATCH", f"/api/sites/{quote(site, safe='')}", json=settings))
 
     @contextmanager
     def file(self, url: str) -> Iterator[Iterator[bytes]]:

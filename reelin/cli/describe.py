@@ -84,7 +84,7 @@ def activity(job: Job) -> str:
 
 
 def _waiting(job: Job) -> str:
-    until = f" until {job.next_attempt_at.astimezone():%H:%M:%S}" if job.next_attempt_at else ""
+    until = f" until {job.next_attempt_at.astimezone():%H:%M:%S}" if job.next_attempt_at else " for its site"
     return f"waiting{until}" + (f": {job.failure.kind}" if job.failure else "")
 
 

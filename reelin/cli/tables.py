@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reelin.cli import describe
-from reelin.cli.client import LibraryVideo
+from reelin.cli.client import LibraryVideo, SiteEntry
 from reelin.cli.text import clean, duration, moment, short_id, size
 from reelin.contracts.jobs import Job, State
 from reelin.contracts.media import Extracted, Format
@@ -64,6 +64,26 @@ def videos_table(videos: Iterable[LibraryVideo]) -> Table:
             "\n".join(size(file.size_bytes) for file in video.files) or "–",
         )
     return table
+
+
+def sites_table(sites: Iterable[SiteEntry]) -> Table:
+    table = _table("site", "at once", "an hour", "in use", "waiting", "shut until", "after")
+    for site in sites:
+        _add(
+            table,
+            clean(site.site),
+            _limit(site.max_at_once),
+            _limit(site.requests_per_hour),
+            str(site.in_use),
+            str(site.waiting),
+            moment(site.cooldown_until) if site.cooldown_until else "–",
+            clean(site.reason or "–"),
+        )
+    return table
+
+
+def _limit(number: int | None) -> str:
+    return "no limit" if number is None else str(number)
 
 
 def facts_table(facts: Iterable[tuple[str, str]]) -> Table:

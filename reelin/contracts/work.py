@@ -74,14 +74,16 @@ class Attempt(Message):
     job: JobRequest
     number: int
     fresh: bool = False  #: Drop the partial files first (after a resume_conflict).
+    lease: bool = False  #: Its site has let it in.
 
 
 class FetchResult(Message):
-    """`result` is the job's result as clients see it."""
+    """`result` is the job's result as clients see it. `lease_wanted`: nothing was done, the site has to let it in."""
 
     state: State
     title: str | None = None
     result: dict[str, Any] | None = None
+    lease_wanted: bool = False
     playlist: bool = False  #: The URL is a playlist: the job goes on as one, under the same id.
 
 
@@ -98,11 +100,15 @@ class Expansion(Message):
 
 
 class FailureReport(Message):
-    """Travels as the details of an activity's ApplicationError; its `type` is the kind."""
+    """Travels as the details of an activity's ApplicationError; its `type` is the kind.
+
+    `site_waits`: the site's workflow knows, and decides when it is asked again.
+    """
 
     kind: FailureKind
     message: str
     retry_after_seconds: float | None = None
+    site_waits: bool = False
 
 
 class WaitingRecord(Message):

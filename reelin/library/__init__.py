@@ -3,7 +3,8 @@
 from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
-from reelin.library.records import BatchRecord, FileRecord, JobRecord, VideoRecord
+from reelin.library.records import BatchRecord, FileRecord, JobRecord, SiteRecord, VideoRecord
+from reelin.library.sites import SiteStore
 from reelin.library.standing import VideoState
 from reelin.library.store import Library
 from reelin.library.submissions import NewJob, Submitted
@@ -27,6 +28,8 @@ __all__ = [
     "Publication",
     "PublishedFile",
     "Released",
+    "SiteRecord",
+    "SiteStore",
     "Submitted",
     "VideoFilter",
     "VideoRecord",

@@ -228,6 +228,26 @@ class JobStore:
             if await write(connection, mine, state=State.QUEUED):
                 await follow(connection, job_id, State.QUEUED)
 
+    @unbroken
+    async def wait_for_site(self, job_id: str, run: int, until: datetime | None) -> JobRecord | None:
+        """Like `begin`, for a job that may not begin yet. `until`: the site is shut so long, as far as is known.
+
+        One that waits for its site already is left as it is, unless it is known better until when.
+        """
+        async with self._database.writing() as connection:
+            job = await find(connection, job_id)
+            if job is None or job.run != run or job.state in FINAL_STATES:
+                return job
+            if job.cancel_requested or job.pause_requested:
+                return job
+            better_known = job.next_attempt_at if until is None else until
+            if better_known is not None and better_known < now():
+                better_known = None
+            if job.state is State.WAITING and job.next_attempt_at == better_known:
+                return job
+            await change(connection, job_id, run, state=State.WAITING, next_attempt_at=better_known)
+            return await get(connection, job_id)
+
     async def note_video(self, job_id: str, run: int, title: str) -> None:
         """The URL has been looked at, and it is a video."""
         await self._change(job_id, run, title=title, kind=Kind.VIDEO)

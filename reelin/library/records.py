@@ -83,6 +83,23 @@ class BatchRecord:
     request_hash: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SiteRecord:
+    """`max_at_once` and `requests_per_hour` are what people set, None where they set nothing."""
+
+    site: str
+    max_at_once: int | None
+    requests_per_hour: int | None
+    limited: bool
+    in_use: int
+    waiting: int
+    cooldown_until: datetime | None
+    reason: str | None
+    learnt: dict[str, Any] | None
+    recorded: int
+    updated_at: datetime
+
+
 def file_url(video_id: str, file_id: str) -> str:
     """Where a file's bytes are: stored with a job's result, and shown with its video."""
     return f"/api/videos/{video_id}/files/{file_id}"

@@ -10,6 +10,7 @@ from reelin.library.batches import BatchStore
 from reelin.library.database import Database
 from reelin.library.jobs import JobStore
 from reelin.library.shelf import Shelf
+from reelin.library.sites import SiteStore
 from reelin.library.videos import VideoStore
 from reelin.library.window import Window
 from reelin.library.wishes import WishStore
@@ -26,6 +27,7 @@ class Library:
         self.wishes = WishStore(self._database)
         self.videos = VideoStore(self._database)
         self.shelf = Shelf(self._database)
+        self.sites = SiteStore(self._database)
 
     async def open(self) -> None:
         """Creates or migrates the database. Raises StartupError."""

@@ -122,6 +122,22 @@ forgotten = Table(  # the last run of each deleted job: its workflow may still b
     Column("run", Integer, nullable=False),
 )
 
+sites = Table(  # how each site is treated: what people set, and what its workflow last said
+    "sites",
+    metadata,
+    Column("site", String(255), primary_key=True),
+    Column("max_at_once", Integer),  # people's; null: the setting
+    Column("requests_per_hour", Integer),  # people's; null: no limit
+    Column("limited", Boolean, nullable=False),  # needs leases, even where the setting says that it needs none
+    Column("in_use", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("cooldown_until", UtcDateTime),
+    Column("reason", String(32)),  # of its last complaint, until it is open again
+    Column("learnt", JSON(none_as_null=True)),
+    Column("recorded", Integer, nullable=False),  # how often its workflow wrote: a write that comes late is dropped
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
 videos = Table(
     "videos",
     metadata,

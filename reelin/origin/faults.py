@@ -10,6 +10,9 @@
     validators=WHICH        of `etag` and `date` (Last-Modified) only that one is sent, or `none` of them
     changed_after=N         from request N+1 on the content is another one of the same length, with another ETag
     skip=N                  `fail`, `drop` and `stall` begin after the first N requests (yt-dlp probes a file with one)
+    max_rate=N              of all requests with one key, whatever their path, those beyond N within a second get 429
+    max_connections=N       those beyond N that are being answered at the same time get 429
+    retry_after=SECONDS     adds that header to these 429s too
     key=TEXT                no effect, but requests are counted for each path and key
 
 Of one path and key, the first requests fail, the next are dropped, the next stall; after that all is well. On a
@@ -43,6 +46,8 @@ class Faults:
     validators: str | None = None
     changed_after: int | None = None
     skip: int = 0
+    max_rate: int | None = None
+    max_connections: int | None = None
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Faults:
@@ -74,7 +79,9 @@ class Plan:
 
 FAULT_NAMES = frozenset(field.name for field in fields(Faults))
 #: Faults that depend on how many requests came before.
-COUNTED_FAULTS = frozenset({"fail", "drop_after", "stall_after", "changed_after", "skip"})
+COUNTED_FAULTS = frozenset(
+    {"fail", "drop_after", "stall_after", "changed_after", "skip", "max_rate", "max_connections"}
+)
 
 
 def plan(faults: Faults, request_number: int) -> Plan:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +29,12 @@ class RequestRecord:
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
+
+
+def answers(records: Iterable[RequestRecord], *, since: float = 0) -> Counter[int]:
+    """How many answers there were of each status, to requests that began at `since` (seconds since the epoch) or
+    later."""
+    return Counter(record.status for record in records if record.started_at >= since and record.status)
 
 
 class _Entry:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import NoReturn
 
 from starlette.datastructures import MutableHeaders, QueryParams
@@ -11,6 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelin.origin.faults import BadFault, Faults, Plan, plan
+from reelin.origin.turnstile import Turnstile
 
 _VALIDATORS = {"etag": "etag", "date": "last-modified"}
 _SLICE_SECONDS = 0.02
@@ -41,6 +43,7 @@ class FaultyApp:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._requests: Counter[tuple[str, str]] = Counter()
+        self._turnstiles: defaultdict[str, Turnstile] = defaultdict(Turnstile)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = QueryParams(scope["query_string"])
@@ -51,7 +54,15 @@ class FaultyApp:
         except BadFault as error:
             await PlainTextResponse(f"{error}\n", 400)(scope, receive, send)
             return
-        await self._answer(todo, scope, receive, send)
+        if todo.faults.max_rate is None and todo.faults.max_connections is None:
+            await self._answer(todo, scope, receive, send)
+            return
+        with self._turnstiles[query.get("key", "")].passing(todo.faults) as let_in:
+            answer = self._answer if let_in else self._refuse
+            await answer(todo, scope, receive, send)
+
+    async def _refuse(self, todo: Plan, scope: Scope, receive: Receive, send: Send) -> None:
+        await _failure(replace(todo, fail_status=429))(scope, receive, send)
 
     async def _answer(self, todo: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         if todo.faults.latency_ms:

@@ -22,8 +22,9 @@ from reelin.activities import (
     ProbeActivity,
     RecordActivities,
     Scratch,
+    SiteActivities,
+    SiteDesk,
 )
-from reelin.activities.batch import SiteLimit
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
@@ -60,27 +61,33 @@ class Crew:
 
     def _build(self, client: Client, bus: ProgressBus, engine: Engine) -> list[Worker]:
         library, scratch = self._library, self._scratch
+        settings = self._settings
         handover = Handover(library, bus)
+        desk = SiteDesk(
+            client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
+        )
         fetch = FetchActivity(
             engine=engine,
             library=library,
             bus=bus,
             scratch=scratch,
-            media_dir=self._settings.media_dir,
+            media_dir=settings.media_dir,
             bell=self._bell,
+            desk=desk,
         )
-        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch)
+        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
         expand = ExpandActivity(
-            engine=engine, library=library, bus=bus, scratch=scratch, allowed=self._settings.egress_allow
+            engine=engine, library=library, bus=bus, scratch=scratch, desk=desk, allowed=settings.egress_allow
         )
         record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)
         batch = BatchActivities(
             client=client,
             library=library,
             bus=bus,
-            at_once=self._settings.batch_at_once,
-            site_limits=self._site_limits,
+            at_once=settings.batch_at_once,
+            site_limits=desk.limits,
         )
+        site = SiteActivities(library)
         return [
             Worker(
                 client,
@@ -94,6 +101,9 @@ class Crew:
                     record.record_cancelled,
                     batch.advance,
                     batch.call_off,
+                    site.load_site,
+                    site.record_site,
+                    site.check_holders,
                 ],
                 interceptors=[handover],
                 # The sandbox costs 4 ms of CPU for each workflow. What it guards against cannot happen here: workflow
@@ -127,10 +137,6 @@ class Crew:
                 default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
             ),
         ]
-
-    async def _site_limits(self) -> SiteLimit:
-        unlimited, limit = frozenset(self._settings.unlimited_sites), self._settings.site_max_at_once
-        return lambda site: None if site in unlimited else limit
 
     async def _sweep(self) -> None:
         while True:

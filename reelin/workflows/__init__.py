@@ -3,7 +3,8 @@
 from reelin.workflows.batch import BulkWorkflow, PlaylistWorkflow
 from reelin.workflows.download import DownloadWorkflow
 from reelin.workflows.info import InfoWorkflow
+from reelin.workflows.site import SiteWorkflow
 
-WORKFLOWS = (DownloadWorkflow, PlaylistWorkflow, BulkWorkflow, InfoWorkflow)
+WORKFLOWS = (DownloadWorkflow, PlaylistWorkflow, BulkWorkflow, InfoWorkflow, SiteWorkflow)
 
-__all__ = ["WORKFLOWS", "BulkWorkflow", "DownloadWorkflow", "InfoWorkflow", "PlaylistWorkflow"]
+__all__ = ["WORKFLOWS", "BulkWorkflow", "DownloadWorkflow", "InfoWorkflow", "PlaylistWorkflow", "SiteWorkflow"]

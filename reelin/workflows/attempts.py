@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         JobRequest,
         WaitingRecord,
     )
+    from reelin.workflows.lease import LeaseWait
     from reelin.workflows.policy import next_wait, policy_for, retryable
 
 #: A lost worker, a restarted server, a database that is locked: as often as it takes, without using an attempt.
@@ -40,11 +41,12 @@ LOST_WORKER = RetryPolicy(
 
 @dataclass(frozen=True)
 class Work:
-    """The activity that does the job, and where it runs."""
+    """The activity that does the job, where it runs, and how it waits for its site."""
 
     activity: str
     task_queue: str
     summary: str
+    lease: LeaseWait = field(default_factory=LeaseWait)
 
 
 @dataclass
@@ -105,7 +107,7 @@ async def attempt_until_done(job: JobRequest, work: Work, wish: Wish) -> FetchRe
         if wait is None:
             await record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
             raise failed(failure)
-        await _wait_for_next(job, failure, number, wait, wish)
+        await _wait_for_next(job, failure, number, wait, wish, site_waits=report.site_waits)
         if wish.paused:
             await _stand_still(job, wish)
         number, fresh = number + 1, policy_for(report.kind).fresh
@@ -118,7 +120,7 @@ def is_cancel(error: BaseException) -> bool:
 
 async def _try_unless_paused(work: Work, attempt: Attempt, wish: Wish) -> FetchResult | None:
     """None if someone paused the job meanwhile: the activity has ended then, and kept its bytes."""
-    running = asyncio.create_task(_try_once(work, attempt))
+    running = asyncio.create_task(_let_in(work, attempt))
     try:
         await workflow.wait_condition(lambda: running.done() or wish.paused)
     except asyncio.CancelledError:
@@ -141,6 +143,20 @@ async def _stand_still(job: JobRequest, wish: Wish) -> None:
     workflow.set_current_details("**Paused**")
     await record(RECORD_PAUSED, job, "Record: paused")
     await workflow.wait_condition(lambda: not wish.paused)
+
+
+async def _let_in(work: Work, attempt: Attempt) -> FetchResult:
+    """Tries once, with the leave of the site where that is needed. Standing in line uses up no attempt."""
+    while True:
+        work.lease.ask_anew()
+        result = await _try_once(work, attempt)
+        if not result.lease_wanted:
+            return result
+        if _cancel_requested():
+            await work.lease.give_back(attempt.job)
+            raise asyncio.CancelledError
+        if await work.lease.granted(attempt.job):
+            return await _try_once(work, attempt.model_copy(update={"lease": True}))
 
 
 async def _try_once(work: Work, attempt: Attempt) -> FetchResult:
@@ -197,10 +213,15 @@ def _describe(report: FailureReport, number: int, *, will_retry: bool) -> Failur
     )
 
 
-async def _wait_for_next(job: JobRequest, failure: Failure, number: int, wait: timedelta, wish: Wish) -> None:
+async def _wait_for_next(
+    job: JobRequest, failure: Failure, number: int, wait: timedelta, wish: Wish, *, site_waits: bool
+) -> None:
+    """Where the site waits, its leave is the wait: the job stands in line at once, and no wait is added to that."""
     until = workflow.now() + wait
     waiting = WaitingRecord(job=job, failure=failure, attempt=number, next_attempt_at=until)
     await record(RECORD_WAITING, waiting, f"Record: waiting after {failure.kind}")
+    if site_waits:
+        return
     workflow.set_current_details(f"**Waiting** until {until:%Y-%m-%d %H:%M:%S} UTC after {failure.kind}")
     left = max(until - workflow.now(), timedelta(0))
     with contextlib.suppress(asyncio.TimeoutError):

@@ -5,8 +5,18 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from reelin.contracts.work import DOWNLOAD_QUEUE, DOWNLOAD_WORKFLOW, FETCH, PAUSE, RESUME, JobOutcome, JobRequest
+    from reelin.contracts.work import (
+        DOWNLOAD_QUEUE,
+        DOWNLOAD_WORKFLOW,
+        FETCH,
+        LEASE_GRANTED,
+        PAUSE,
+        RESUME,
+        JobOutcome,
+        JobRequest,
+    )
     from reelin.workflows.attempts import Wish, Work, run_to_outcome
+    from reelin.workflows.lease import LeaseWait
 
 
 @workflow.defn(name=DOWNLOAD_WORKFLOW)
@@ -16,10 +26,12 @@ class DownloadWorkflow:
 
     def __init__(self) -> None:
         self._wish = Wish()
+        self._lease = LeaseWait()
 
     @workflow.run
     async def run(self, job: JobRequest) -> JobOutcome:
-        return await run_to_outcome(job, Work(FETCH, DOWNLOAD_QUEUE, f"Fetch from {job.site}"), self._wish)
+        work = Work(FETCH, DOWNLOAD_QUEUE, f"Fetch from {job.site}", self._lease)
+        return await run_to_outcome(job, work, self._wish)
 
     @workflow.signal(name=PAUSE)
     def pause(self) -> None:
@@ -28,3 +40,7 @@ class DownloadWorkflow:
     @workflow.signal(name=RESUME)
     def resume(self) -> None:
         self._wish.paused = False
+
+    @workflow.signal(name=LEASE_GRANTED)
+    def lease_granted(self) -> None:
+        self._lease.grant()

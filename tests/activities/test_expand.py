@@ -8,13 +8,14 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from reelin.activities import ExpandActivity, Scratch
+from reelin.activities import ExpandActivity, Scratch, SiteDesk
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted
@@ -72,6 +73,8 @@ class Bench:
             library=library,
             bus=MemoryBus(),
             scratch=Scratch(self.scratch_dir),
+            # No site complains here, so nobody is told anything.
+            desk=SiteDesk(client=cast("Client", None), library=library, unlimited=(), max_at_once=4),
             allowed=(LOOPBACK,),
         )
 

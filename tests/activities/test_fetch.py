@@ -6,16 +6,18 @@ import asyncio
 import errno
 import fcntl
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from reelin.activities import FetchActivity, RecordActivities, Scratch, publish
+from reelin.activities import FetchActivity, RecordActivities, Scratch, SiteDesk, publish
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted, Metadata, Role, ScratchFile
@@ -25,6 +27,7 @@ from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, R
 from reelin.errors import MediaFailure
 from reelin.library import Library, Publication
 from reelin.progress import MemoryBus
+from reelin.temporal import connect
 from tests.library.samples import new_job
 
 
@@ -36,10 +39,14 @@ class ScriptedEngine:
         self.content = b"a film"
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.first_bytes: asyncio.Event | None = None
 
     async def download(self, task: DownloadTask, report: ReportSink) -> Downloaded:
         self.tasks.append(task)
         report(Report(phase=Phase.DOWNLOADING, progress=Progress(percent=50), title="A film"))
+        if self.first_bytes is not None:
+            await self.first_bytes.wait()
+            report(Report(phase=Phase.DOWNLOADING, progress=Progress(downloaded_bytes=5)))
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
@@ -66,7 +73,7 @@ class Silence:
 
 
 class Bench:
-    def __init__(self, library: Library, folder: Path) -> None:
+    def __init__(self, library: Library, folder: Path, client: Client) -> None:
         self.library = library
         self.engine = ScriptedEngine()
         self.events: list[BusEvent] = []
@@ -76,8 +83,15 @@ class Bench:
         bus = MemoryBus()
         bus.subscribe(self.events.append)
         scratch = Scratch(self.scratch_dir)
+        desk = SiteDesk(client=client, library=library, unlimited=["example.org"], max_at_once=4)
         self.activity = FetchActivity(
-            engine=self.engine, library=library, bus=bus, scratch=scratch, media_dir=self.media, bell=Silence()
+            engine=self.engine,
+            library=library,
+            bus=bus,
+            scratch=scratch,
+            media_dir=self.media,
+            bell=Silence(),
+            desk=desk,
         )
         self.record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=Silence())
 
@@ -103,7 +117,9 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     library = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
     await library.open()
-    yield Bench(library, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nobody = f"127.0.0.1:{unused.getsockname()[1]}"
+    yield Bench(library, tmp_path, await connect(nobody, lazy=True))
     await library.close()
 
 

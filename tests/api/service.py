@@ -21,6 +21,7 @@ from reelin.api.parts import Parts
 from reelin.api.view import LinkMaker
 from reelin.contracts.jobs import Job, Phase, Progress
 from reelin.contracts.progress import JobTouched, ProgressEvent
+from reelin.contracts.sites import Configure
 from reelin.contracts.work import TASK_QUEUES
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
@@ -37,6 +38,7 @@ class RecordingControl:
     woken: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     signalled: list[tuple[str, str]] = field(default_factory=list)
+    configured: list[tuple[str, Configure]] = field(default_factory=list)
     polling: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TASK_QUEUES, 1))
 
     def submitted(self, job_ids: Sequence[str]) -> None:
@@ -51,6 +53,11 @@ class RecordingControl:
         if self.away:
             raise Unavailable("Temporal", "connection refused")
         self.signalled.append((job_id, name))
+
+    async def configure_site(self, site: str, settings: Configure) -> None:
+        if self.away:
+            raise Unavailable("Temporal", "connection refused")
+        self.configured.append((site, settings))
 
     async def check(self) -> str | None:
         return "Temporal does not answer: connection refused" if self.away else None

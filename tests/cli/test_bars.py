@@ -135,8 +135,8 @@ def test_a_failure_is_told_with_kind_message_and_remedy() -> None:
         (a_job(), "queued"),
         (a_job(state=State.RUNNING), "running"),
         (a_job(state=State.RUNNING, phase=Phase.MERGING), "merging"),
-        (a_job(state=State.WAITING), "waiting"),
-        (a_job(state=State.WAITING, failure=failed(a_job()).failure), "waiting: not_found"),
+        (a_job(state=State.WAITING), "waiting for its site"),
+        (a_job(state=State.WAITING, failure=failed(a_job()).failure), "waiting for its site: not_found"),
         (a_job(kind=Kind.BULK, state=State.RUNNING, counts=Counts(total=9, completed=2, failed=1)), "3/9, 1 failed"),
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from reelin.contracts.jobs import Kind, State
 from tests.cli.api import DROP, END, HOLD, READY, Api, a_job, completed, event, failed, problem, running
@@ -195,6 +196,29 @@ def test_watch_without_an_id_watches_all_that_is_not_finished(api: Api, reelin: 
 def test_watch_with_nothing_to_watch_says_so(reelin: Reelin, capsys: Captured) -> None:
     assert reelin("watch") == 0
     assert capsys.readouterr().out == "Nothing is running.\n"
+
+
+def test_sites_lists_limits_and_who_waits(api: Api, reelin: Reelin, capsys: Captured) -> None:
+    site = {"site": "example.org", "max_at_once": 4, "requests_per_hour": None, "in_use": 4, "waiting": 46}
+    body = {"items": [site | {"cooldown_until": None, "reason": "rate_limited"}], "next_cursor": None}
+    api.answers["GET /api/sites"] = JSONResponse(body)
+    assert reelin("sites") == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("example.org", "no limit", "46", "rate_limited"))
+
+
+def test_sites_sets_what_was_given_and_nothing_else(api: Api, reelin: Reelin, capsys: Captured) -> None:
+    api.answers["PATCH /api/sites/example.org"] = JSONResponse({"site": "example.org", "max_at_once": 2})
+    assert reelin("sites", "example.org", "--at-once", "2") == 0
+    assert reelin("sites", "example.org", "--per-hour", "none", "--json") == 0
+    assert api.bodies == [{"max_at_once": 2}, {"requests_per_hour": None}]
+    assert '"max_at_once":2' in capsys.readouterr().out.replace(" ", "")
+
+
+def test_sites_says_what_is_missing(reelin: Reelin, capsys: Captured) -> None:
+    assert reelin("sites", "--at-once", "2") == 2
+    assert reelin("sites", "example.org", "--per-hour", "many") == 2
+    assert "--per-hour" in capsys.readouterr().err
 
 
 def test_videos_lists_files(api: Api, reelin: Reelin, capsys: Captured) -> None:

@@ -30,6 +30,7 @@ class Service:
             "REELIN_DATA_DIR": str(self.data_dir),
             "REELIN_PORT": "0",
             "REELIN_EGRESS_ALLOW": "127.0.0.0/8",
+            "REELIN_UNLIMITED_SITES": "127.0.0.1",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -16,13 +16,24 @@ from temporalio.worker import Worker
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Kind
+from reelin.contracts.sites import Ask, Done, SiteRequest, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE, JobOutcome
 from reelin.embedded.server import DYNAMIC_CONFIG, find_temporal
-from reelin.workflows import WORKFLOWS, BulkWorkflow, DownloadWorkflow, InfoWorkflow, PlaylistWorkflow
-from tests.workflows.script import Cast, Script, job
+from reelin.workflows import (
+    WORKFLOWS,
+    BulkWorkflow,
+    DownloadWorkflow,
+    InfoWorkflow,
+    PlaylistWorkflow,
+    SiteWorkflow,
+)
+from tests.workflows.holder import HolderWorkflow
+from tests.workflows.script import Cast, Script, SiteScript, job
 
-#: Else no test would live to see a workflow continue as new.
-SHORT_HISTORIES = {"limit.historyCount.suggestContinueAsNew": "60"}
+#: Events after which the server suggests to continue as new; 4,096 would take a test too long.
+SUGGEST_NEW_AFTER = 300
+SiteHandle = WorkflowHandle[Any, None]
+
 RUNS: dict[Kind, Any] = {
     Kind.VIDEO: DownloadWorkflow.run,
     Kind.INFO: InfoWorkflow.run,
@@ -42,7 +53,7 @@ class Stage:
     async def open(self) -> AsyncIterator[Stage]:
         async with contextlib.AsyncExitStack() as stack:
             for queue in TASK_QUEUES:
-                workflows = WORKFLOWS if queue == WORKFLOW_QUEUE else ()
+                workflows = (*WORKFLOWS, HolderWorkflow) if queue == WORKFLOW_QUEUE else ()
                 worker = Worker(
                     self.client,
                     task_queue=queue,
@@ -57,6 +68,20 @@ class Stage:
         self._cast.scripts[identifier] = script
         request = job(identifier, kind)
         return await self.client.start_workflow(RUNS[kind], request, id=identifier, task_queue=WORKFLOW_QUEUE)
+
+    async def tell_site(self, site: str, signal: str, message: Ask | Done, *, max_at_once: int = 4) -> SiteHandle:
+        """As the fetch activity does it."""
+        return await self.client.start_workflow(
+            SiteWorkflow.run,
+            SiteRequest(site=site, max_at_once=max_at_once),
+            id=site_workflow_id(site),
+            task_queue=WORKFLOW_QUEUE,
+            start_signal=signal,
+            start_signal_args=[message],
+        )
+
+    def site(self, site: str) -> SiteScript:
+        return self._cast.sites[site]
 
     async def run(self, script: Script, kind: Kind = Kind.VIDEO) -> JobOutcome:
         return await (await self.start(script, kind)).result()
@@ -74,7 +99,11 @@ class Stage:
 
 @pytest.fixture(scope="session")
 async def stage() -> AsyncIterator[Stage]:
-    config = {**DYNAMIC_CONFIG, "frontend.WorkflowTimeSkippingEnabled": "true", **SHORT_HISTORIES}
+    config = {
+        **DYNAMIC_CONFIG,
+        "frontend.WorkflowTimeSkippingEnabled": "true",
+        "limit.historyCount.suggestContinueAsNew": str(SUGGEST_NEW_AFTER),
+    }
     flags = [word for key, value in config.items() for word in ("--dynamic-config-value", f"{key}={value}")]
     environment = await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=str(find_temporal()),

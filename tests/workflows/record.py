@@ -19,11 +19,14 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from reelin.activities.handover import worker_stopping
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
-from reelin.contracts.work import PAUSE, RESUME, Advance
+from reelin.contracts.sites import CONFIGURE, Configure
+from reelin.contracts.work import LEASE_GRANTED, PAUSE, RESUME, Advance
 from reelin.embedded.ports import choose_port
 from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
-from tests.workflows.conftest import Stage
-from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, Script, failing
+from tests.workflows.conftest import SUGGEST_NEW_AFTER, Stage
+from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, WANTED, Script, failing
+from tests.workflows.test_lease import happened
+from tests.workflows.test_site import Scene
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -46,15 +49,54 @@ SCENES: dict[str, tuple[Kind, Script]] = {
         Kind.BULK,
         Script([EXPANDED], advances=[_FLYING], call_offs=[Advance(in_flight=1), Advance(over=State.CANCELLED)]),
     ),
+    "download-leased": (Kind.VIDEO, Script([WANTED, DONE])),
+    "download-site-waits": (
+        Kind.VIDEO,
+        Script([failing(FailureKind.RATE_LIMITED, 60, site_waits=True), WANTED, DONE]),
+    ),
+    "download-cancelled-in-line": (Kind.VIDEO, Script([WANTED])),
     "info-completed": (Kind.INFO, Script([DONE])),
     "info-failed": (Kind.INFO, Script([failing(FailureKind.UNSUPPORTED_URL)])),
 }
 
 
+#: The site's own: one that is used, complains, is opened by a probe and set by people; one that continues as new.
+SITES = ("site-used", "site-continued")
+
+
+async def play_site(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
+    scene = Scene(stage, max_at_once=1)
+    first, second = await scene.holder(), await scene.holder()
+    site = await scene.ask(first.id)
+    await scene.ask(second.id)
+    await scene.told(1, 0)
+    if name == "site-continued":
+        for number in range(SUGGEST_NEW_AFTER):
+            await scene.ask(second.id, priority=1 + number % 5)
+    await scene.done(first.id)
+    await scene.told(1, 1)
+    await scene.done(second.id, kind=FailureKind.RATE_LIMITED, retry_after=1)
+    await scene.ask("has-ended")
+    await scene.ask(first.id)
+    await scene.told(2, 1)
+    await site.signal(CONFIGURE, Configure(max_at_once=2, requests_per_hour=100))
+    await scene.done(first.id)
+    await scene.until(0, 0)
+    await scene.close()
+    return stage.client.get_workflow_handle(site.id, run_id=site.first_execution_run_id)
+
+
 async def play(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
     """Runs a scene to its end; those that are named so are cancelled in the middle."""
+    if name in SITES:
+        return await play_site(stage, name)
     kind, script = SCENES[name]
     handle = await stage.start(script, kind)
+    if WANTED in script.steps:
+        while not await happened(handle, "timer_started_event_attributes"):
+            await asyncio.sleep(0.02)
+        if "cancelled" not in name:
+            await handle.signal(LEASE_GRANTED)
     if "cancelled" in name:
         while not (script.waits if name.endswith("waiting") else script.attempts):
             await asyncio.sleep(0.02)
@@ -89,13 +131,22 @@ def scrubbed(history: str) -> str:
     return json.dumps(clean(json.loads(history)), indent=1)
 
 
+class _SuggestsEarly(ServerPlan):
+    """4,096 events would be a large file."""
+
+    def command(self) -> list[str]:
+        suggestion = f"limit.historyCount.suggestContinueAsNew={SUGGEST_NEW_AFTER}"
+        return [*super().command(), "--dynamic-config-value", suggestion]
+
+
 async def record() -> None:
     with TemporaryDirectory() as folder:
-        server = TemporalServer(ServerPlan(find_temporal(), Path(folder), choose_port(0), choose_port(0)))
+        plan = _SuggestsEarly(find_temporal(), Path(folder), choose_port(0), choose_port(0))
+        server = TemporalServer(plan)
         client = await server.start()
         try:
             async with Stage(client).open() as stage:
-                for name in SCENES:
+                for name in (*SCENES, *SITES):
                     path = HISTORIES / f"{name}.json"
                     if path.exists():
                         sys.stderr.write(f"kept      {path.name}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +16,15 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.options import Options
+from reelin.contracts.sites import (
+    CHECK_HOLDERS,
+    LOAD_SITE,
+    RECORD_SITE,
+    Holders,
+    HoldersSeen,
+    SiteSituation,
+    StoredSite,
+)
 from reelin.contracts.work import (
     ADVANCE,
     CALL_OFF,
@@ -36,6 +46,8 @@ from reelin.contracts.work import (
 
 EXPANDED = FetchResult(state=State.RUNNING)
 IS_PLAYLIST = FetchResult(state=State.RUNNING, playlist=True)
+#: The site has to let it in first.
+WANTED = FetchResult(state=State.WAITING, lease_wanted=True)
 DONE = FetchResult(state=State.COMPLETED, title="A film", result={"files": []})
 
 
@@ -79,11 +91,22 @@ class Script:
         return [later - earlier for earlier, later in pairwise(self.due)]
 
 
+@dataclass
+class SiteScript:
+    """What the library knows of a site, and what its workflow writes down."""
+
+    stored: StoredSite = field(default_factory=StoredSite)
+    seen: HoldersSeen = field(default_factory=HoldersSeen)
+    situations: list[SiteSituation] = field(default_factory=list)
+    asked: list[Holders] = field(default_factory=list)
+
+
 class Cast:
-    """The activities of all scripts that are on stage, found by job id."""
+    """The activities of all scripts that are on stage, found by job id, and by site."""
 
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
+        self.sites: defaultdict[str, SiteScript] = defaultdict(SiteScript)
 
     def activities(self) -> list[Callable[..., Any]]:
         @activity.defn(name=FETCH)
@@ -126,7 +149,28 @@ class Cast:
         async def cancelled(job: JobRequest) -> None:
             self.scripts[job.job_id].cancelled.append(job)
 
-        return [fetch, probe, expand, advance, call_off, waiting, paused, failed, cancelled]
+        of_jobs = [fetch, probe, expand, advance, call_off, waiting, paused, failed, cancelled]
+        return [*of_jobs, *self._of_sites()]
+
+    def _of_sites(self) -> list[Callable[..., Any]]:
+        @activity.defn(name=LOAD_SITE)
+        async def load(site: str) -> StoredSite:
+            return self.sites[site].stored
+
+        @activity.defn(name=RECORD_SITE)
+        async def record(situation: SiteSituation) -> StoredSite:
+            script = self.sites[situation.site]
+            script.situations.append(situation)
+            script.stored = script.stored.model_copy(update={"learnt": situation.learnt, "recorded": situation.number})
+            return script.stored
+
+        @activity.defn(name=CHECK_HOLDERS)
+        async def check(question: Holders) -> HoldersSeen:
+            script = self.sites[activity.info().workflow_id.removeprefix("site-")]
+            script.asked.append(question)
+            return script.seen
+
+        return [load, record, check]
 
 
 def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:
@@ -142,5 +186,7 @@ def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:
     )
 
 
-def failing(kind: FailureKind, retry_after_seconds: float | None = None) -> FailureReport:
-    return FailureReport(kind=kind, message="It went wrong.", retry_after_seconds=retry_after_seconds)
+def failing(kind: FailureKind, retry_after_seconds: float | None = None, *, site_waits: bool = False) -> FailureReport:
+    return FailureReport(
+        kind=kind, message="It went wrong.", retry_after_seconds=retry_after_seconds, site_waits=site_waits
+    )

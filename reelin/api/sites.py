@@ -1,0 +1,150 @@
+"""Sites: how many downloads each one gets at once, who waits for it, and what it complained of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Query
+from pydantic import Field, model_validator
+from starlette.responses import Response
+
+from reelin.api.examples import SITE, SITE_PAGE, answered
+from reelin.api.parts import Parts
+from reelin.api.problems import documented
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.model import Message, Request
+from reelin.contracts.sites import Configure
+from reelin.contracts.urls import site_of
+from reelin.errors import InvalidInput, Unavailable
+from reelin.library import SiteRecord
+
+_log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 100
+MOST_REQUESTS_PER_HOUR = 1_000_000
+
+
+class Site(Message):
+    site: str
+    max_at_once: int | None = Field(description="null: no limit until it complains")
+    requests_per_hour: int | None = Field(description="null: no limit")
+    in_use: int = Field(description="Downloads that have its leave just now")
+    waiting: int = Field(description="Downloads that stand in line")
+    cooldown_until: datetime | None = Field(description="Nothing is fetched from it before")
+    reason: FailureKind | None = Field(description="What it complained of, until it is open again")
+
+
+class SitePage(Message):
+    items: tuple[Site, ...]
+    next_cursor: str | None
+
+
+class SiteQuery(Request):
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=1000, description="next_cursor of the page before")
+
+
+class SiteSettings(Request):
+    """What is left out stays as it is."""
+
+    max_at_once: int = Field(4, ge=1, le=MOST_AT_ONCE, description="Downloads at once")
+    requests_per_hour: int | None = Field(
+        None, ge=1, le=MOST_REQUESTS_PER_HOUR, description="Downloads begun within an hour; null: no limit"
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> SiteSettings:
+        if not self.model_fields_set:
+            raise InvalidInput(
+                "There is nothing to set.", remedy="Give max_at_once, requests_per_hour or both.", field="body"
+            )
+        return self
+
+
+class SiteRoutes:
+    def __init__(self, parts: Parts) -> None:
+        self._sites = parts.library.sites
+        self._control = parts.control
+        self._default = parts.settings.site_max_at_once
+        self._unlimited = frozenset(parts.settings.unlimited_sites)
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix="/api/sites", tags=["sites"])
+        router.add_api_route(
+            "",
+            self.page,
+            response_model=SitePage,
+            summary="List sites",
+            responses={200: answered(SITE_PAGE, "One page"), **documented(401, 422)},
+        )
+        router.add_api_route(
+            "/{site}",
+            self.look,
+            response_model=Site,
+            summary="One site",
+            responses={200: answered(SITE, "The site"), **documented(401, 404, 422)},
+        )
+        router.add_api_route(
+            "/{site}",
+            self.configure,
+            methods=["PATCH"],
+            response_model=Site,
+            summary="Say how much may be asked of a site",
+            responses={200: answered(SITE, "What applies from now on"), **documented(401, 422, 503)},
+        )
+        return router
+
+    async def page(self, query: Annotated[SiteQuery, Query()]) -> Response:
+        """By name: those from which something was fetched under a limit, and those for which somebody set one."""
+        found = await self._sites.page(limit=query.limit, cursor=query.cursor)
+        page = SitePage(items=tuple(self._view(record) for record in found.items), next_cursor=found.next_cursor)
+        return Response(page.model_dump_json(), media_type="application/json")
+
+    async def look(self, site: str) -> Response:
+        """`in_use` and `waiting` are at most a second old."""
+        return self._answer(await self._sites.get(site))
+
+    async def configure(self, site: str, settings: SiteSettings) -> Response:
+        """Applies at once, to whoever is in line too. A site need not be known yet."""
+        _check_site(site)
+        record = await self._sites.configure(site, **settings.model_dump(exclude_unset=True))
+        wanted = Configure(max_at_once=record.max_at_once, requests_per_hour=record.requests_per_hour)
+        try:
+            await self._control.configure_site(site, wanted)
+        except Unavailable as error:
+            # It stands in the row: the site's workflow reads it when it starts, and whenever it writes.
+            _log.warning("A site's settings wait for Temporal", site=site, reason=error.reason, action="configure")
+        return self._answer(record)
+
+    def _answer(self, record: SiteRecord) -> Response:
+        return Response(self._view(record).model_dump_json(), media_type="application/json")
+
+    def _view(self, record: SiteRecord) -> Site:
+        unlimited = record.site in self._unlimited and not record.limited
+        until = record.cooldown_until
+        return Site(
+            site=record.site,
+            max_at_once=None if unlimited else record.max_at_once or self._default,
+            requests_per_hour=record.requests_per_hour,
+            in_use=record.in_use,
+            waiting=record.waiting,
+            cooldown_until=until if until is not None and until > datetime.now(UTC) else None,
+            reason=FailureKind(record.reason) if record.reason else None,
+        )
+
+
+def _check_site(site: str) -> None:
+    """Raises InvalidInput."""
+    try:
+        found = site_of(f"http://[{site}]/" if ":" in site else f"http://{site}/")
+    except ValueError:
+        found = ""
+    if found != site or len(site) > 253 or any(each.isspace() or not each.isprintable() for each in site):
+        hint = f"Did you mean {found}?" if found else "Give one such as example.org."
+        raise InvalidInput(
+            f"{site[:80]!r} is not a site.",
+            remedy=f"A site is a registrable domain, or the bare host of an address. {hint}",
+            field="site",
+        )

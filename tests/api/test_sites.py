@@ -1,0 +1,118 @@
+"""Sites: looked at, and told how much may be asked of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.sites import Configure, Learnt, SiteSituation
+from tests.api.service import Api, api_in_memory
+
+
+def situation(site: str = "example.org", number: int = 1, **fields: Any) -> SiteSituation:
+    values = {"in_use": 4, "waiting": 46, "cooldown_until": None, "reason": None, "learnt": Learnt()}
+    return SiteSituation(site=site, number=number, **(values | fields))
+
+
+async def test_a_site_is_shown_as_its_workflow_last_said(api: Api) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    said = situation(cooldown_until=until, reason=FailureKind.RATE_LIMITED)
+    await api.library.sites.record(said)
+    shown = (await api.client.get("/api/sites/example.org")).raise_for_status().json()
+    assert datetime.fromisoformat(shown.pop("cooldown_until")) == until
+    assert shown == {
+        "site": "example.org",
+        "max_at_once": 4,
+        "requests_per_hour": None,
+        "in_use": 4,
+        "waiting": 46,
+        "reason": "rate_limited",
+    }
+
+
+async def test_a_cooldown_that_is_over_is_not_shown(api: Api) -> None:
+    await api.library.sites.record(situation(cooldown_until=datetime.now(UTC) - timedelta(seconds=1)))
+    assert (await api.client.get("/api/sites/example.org")).json()["cooldown_until"] is None
+
+
+async def test_sites_are_listed_by_name_and_in_pages(api: Api) -> None:
+    for site in ("c.org", "a.org", "b.org"):
+        await api.library.sites.record(situation(site))
+    first = (await api.client.get("/api/sites", params={"limit": 2})).json()
+    assert [site["site"] for site in first["items"]] == ["a.org", "b.org"]
+    rest = (await api.client.get("/api/sites", params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    assert ([site["site"] for site in rest["items"]], rest["next_cursor"]) == (["c.org"], None)
+    refused = await api.client.get("/api/sites", params={"cursor": "nonsense"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+async def test_what_people_set_is_kept_and_told_to_the_workflow(api: Api) -> None:
+    answer = await api.client.patch("/api/sites/example.org", json={"max_at_once": 2, "requests_per_hour": 100})
+    assert (answer.status_code, answer.json()["max_at_once"], answer.json()["requests_per_hour"]) == (200, 2, 100)
+    answer = await api.client.patch("/api/sites/example.org", json={"requests_per_hour": None})
+    assert (answer.json()["max_at_once"], answer.json()["requests_per_hour"]) == (2, None)
+    assert api.control.configured == [
+        ("example.org", Configure(max_at_once=2, requests_per_hour=100)),
+        ("example.org", Configure(max_at_once=2)),
+    ]
+
+
+async def test_with_temporal_away_what_people_set_is_kept(api: Api) -> None:
+    api.control.away = True
+    assert (await api.client.patch("/api/sites/example.org", json={"max_at_once": 2})).status_code == 200
+    assert (await api.client.get("/api/sites/example.org")).json()["max_at_once"] == 2
+
+
+async def test_an_unlimited_site_has_a_limit_once_it_complains_or_somebody_sets_one(tmp_path: Path) -> None:
+    async with api_in_memory(tmp_path, unlimited_sites=("a.org", "b.org", "c.org"), site_max_at_once=3) as api:
+        for site in ("a.org", "b.org", "c.org"):
+            await api.library.sites.record(situation(site))
+        await api.library.sites.complained("b.org", FailureKind.BOT_CHECK, datetime.now(UTC) + timedelta(hours=1))
+        await api.client.patch("/api/sites/c.org", json={"max_at_once": 9})
+        shown = (await api.client.get("/api/sites")).json()["items"]
+        assert {site["site"]: site["max_at_once"] for site in shown} == {"a.org": None, "b.org": 3, "c.org": 9}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"max_at_once": 0}, "max_at_once"),
+        ({"max_at_once": 101}, "max_at_once"),
+        ({"max_at_once": None}, "max_at_once"),
+        ({"max_at_once": "many"}, "max_at_once"),
+        ({"requests_per_hour": 0}, "requests_per_hour"),
+        ({"requests_per_hour": 10**30}, "requests_per_hour"),
+        ({"max_at_one": 2}, "max_at_one"),
+        ({}, "body"),
+    ],
+)
+async def test_settings_that_make_no_sense_are_refused_with_a_remedy(
+    api: Api, body: dict[str, object], field: str
+) -> None:
+    answer = await api.client.patch("/api/sites/example.org", json=body)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == field and error["remedy"]
+    assert (await api.client.get("/api/sites/example.org")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "site", ["www.example.org", "EXAMPLE.org", "example.org:80", "a b", "%20", "x" * 300, "[", "@"]
+)
+async def test_what_is_not_a_site_is_refused(api: Api, site: str) -> None:
+    answer = await api.client.patch(f"/api/sites/{site}", json={"max_at_once": 2})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "site")
+    assert not api.control.configured
+
+
+@pytest.mark.parametrize("site", ["example.org", "example.co.uk", "127.0.0.1", "localhost", "::1", "bücher.example"])
+async def test_a_host_that_is_a_site_is_taken(api: Api, site: str) -> None:
+    assert (await api.client.patch(f"/api/sites/{site}", json={"max_at_once": 2})).status_code == 200
+
+
+async def test_an_unknown_site_is_not_found(api: Api) -> None:
+    assert (await api.client.get("/api/sites/nowhere.org")).status_code == 404

@@ -1,0 +1,105 @@
+"""Sites that have had enough, and sites beside them, on a whole service with real downloads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import State
+from reelin.origin.log import answers
+from reelin.origin.server import Origin
+from tests.service.service import Service
+
+NewService = Callable[..., Service]
+#: One server, two sites: a site is the host without its port.
+ADDRESS, NAME = "127.0.0.1", "localhost"
+
+
+def site(service: Service, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = service.api.get(f"/api/sites/{name}").raise_for_status().json()
+    return found
+
+
+def until_site(service: Service, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        answer = service.api.get(f"/api/sites/{name}")
+        if answer.status_code == 200 and condition(answer.json()):
+            return answer.json()  # type: ignore[no-any-return]
+        time.sleep(0.05)
+    raise AssertionError(f"{answer.text}\n{service.said()}")
+
+
+def test_a_site_that_answers_429_is_asked_less_until_all_is_there(new_service: NewService, origin: Origin) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES=ADDRESS).start()
+    origin.clear_log()
+    limits = {"max_rate": 10, "max_connections": 3, "retry_after": 1, "key": "polite"}
+    urls = [origin.url_for(f"/file/100000/polite-{number}", **limits) for number in range(40)]
+    jobs = [service.wait(job.id, within=110) for job in [service.submit(url) for url in urls]]
+    assert [job.state for job in jobs] == [State.COMPLETED] * 40, service.said()
+    counted = answers(record for record in origin.log if "key=polite" in record.query)
+    assert counted[429] >= 1, "else nothing was tried here"
+    assert max(job.attempt for job in jobs) <= 5
+    assert counted[429] <= 30, "16 at once before the first word, and then few"
+    assert service.path_of(jobs[7]).read_bytes() == origin.reference("/file/100000/polite-7")
+    shown = site(service, ADDRESS)
+    assert shown["max_at_once"] == 4, "it has a limit now"
+
+
+def test_a_site_that_is_shut_holds_up_no_other(new_service: NewService, origin: Origin) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_MAX_DOWNLOADS="2").start()
+    refusing = {"fail": "429x1000", "retry_after": 3600, "key": "shut"}
+    urls = [origin.url_for(f"/file/100000/shut-{number}", **refusing) for number in range(12)]
+    shut = [service.submit(url.replace(ADDRESS, NAME)) for url in urls]
+    said = until_site(service, NAME, lambda found: found["reason"] == "rate_limited")
+    assert said["cooldown_until"] is not None
+    others = [service.submit(f"{origin.url}/file/100000/beside-{number}") for number in range(6)]
+    assert [service.wait(job.id, within=60).state for job in others] == [State.COMPLETED] * 6
+    until_site(service, NAME, lambda found: found["in_use"] == 0 and found["waiting"] == 12)
+    waiting = [service.job(job.id) for job in shut]
+    assert {job.state for job in waiting} == {State.WAITING}
+    asked = [job for job in waiting if job.failure]
+    assert {job.failure.kind for job in asked if job.failure} == {FailureKind.RATE_LIMITED}
+    assert 1 <= len(asked) <= 4, "only those that were under way at the first complaint"
+    assert max(job.attempt for job in waiting) == 1
+    soon = datetime.now(UTC) + timedelta(minutes=50)
+    assert all(job.next_attempt_at is not None and job.next_attempt_at > soon for job in asked)
+
+
+def test_a_job_that_waits_for_its_site_can_be_cancelled_and_the_next_gets_its_place(
+    new_service: NewService, origin: Origin
+) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="1").start()
+    slow = service.submit(origin.url_for("/file/3000000/slow", rate=300_000))
+    service.wait_until(slow.id, percent=1)
+    in_line = [service.submit(f"{origin.url}/file/100000/line-{number}") for number in range(3)]
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (1, 3))
+    assert {service.job(job.id).state for job in in_line} == {State.WAITING}
+    assert service.api.post(f"/api/jobs/{in_line[0].id}/cancel").status_code == 202
+    assert service.wait(in_line[0].id).state is State.CANCELLED
+    until_site(service, ADDRESS, lambda found: found["waiting"] == 2)
+    assert service.api.post(f"/api/jobs/{slow.id}/cancel").status_code == 202
+    assert [service.wait(job.id).state for job in in_line[1:]] == [State.COMPLETED] * 2
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (0, 0))
+
+
+def test_a_limit_that_people_set_applies_to_who_stands_in_line(new_service: NewService, origin: Origin) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="1").start()
+    jobs = [service.submit(origin.url_for(f"/file/900000/set-{number}", rate=300_000)) for number in range(4)]
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (1, 3))
+    assert service.api.patch(f"/api/sites/{ADDRESS}", json={"max_at_once": 3}).status_code == 200
+    until_site(service, ADDRESS, lambda found: found["in_use"] == 3)
+    assert [service.wait(job.id).state for job in jobs] == [State.COMPLETED] * 4
+
+
+def test_leases_survive_a_kill_of_everything(new_service: NewService, origin: Origin) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="2").start()
+    jobs = [service.submit(origin.url_for(f"/file/600000/kill-{number}", rate=200_000)) for number in range(5)]
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (2, 3))
+    service.kill()
+    service.start()
+    assert [service.wait(job.id, within=100).state for job in jobs] == [State.COMPLETED] * 5
+    assert max(job.attempt for job in jobs) <= 1
