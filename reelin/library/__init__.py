@@ -1,6 +1,7 @@
 """Jobs, videos and files in a SQL database: the only room with a session."""
 
 from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
+from reelin.library.census import ItemRecord, RunningItem, Standing
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
 from reelin.library.records import BatchRecord, FileRecord, JobRecord, VideoRecord
@@ -17,6 +18,7 @@ __all__ = [
     "BatchStore",
     "FileRecord",
     "Granted",
+    "ItemRecord",
     "JobFilter",
     "JobRecord",
     "JobStore",
@@ -27,6 +29,8 @@ __all__ = [
     "Publication",
     "PublishedFile",
     "Released",
+    "RunningItem",
+    "Standing",
     "Submitted",
     "VideoFilter",
     "VideoRecord",

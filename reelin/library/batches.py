@@ -16,6 +16,7 @@ from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
 from reelin.contracts.options import Options
 from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
+from reelin.library.census import ItemRecord, Standing, changed_since, in_flight, standing
 from reelin.library.database import Database
 from reelin.library.following import count, count_all
 from reelin.library.making import make_items
@@ -185,6 +186,29 @@ class BatchStore:
             return {job_id: counts for job_id, (counts, _) in (await count_all(connection, job_ids)).items()}
 
     @unbroken
+    async def standing(self, job_id: str) -> Standing:
+        """The items by state, of a list that was submitted also those that have no row yet, and which ones run."""
+        async with self._database.reading() as connection:
+            return await standing(connection, job_id)
+
+    @unbroken
+    async def in_flight(self, job_id: str, *, limit: int = 500) -> list[ItemRecord]:
+        """The items that the batch has let go and that are not through."""
+        async with self._database.reading() as connection:
+            return await in_flight(connection, job_id, limit)
+
+    @unbroken
+    async def changed_since(
+        self, job_id: str, version: int, position: int = 0, *, limit: int = 250
+    ) -> Sequence[ItemRecord]:
+        """The items whose job's version is greater, or the same and the position greater; oldest change first.
+
+        Without those that stand in line: they are counted only.
+        """
+        async with self._database.reading() as connection:
+            return await changed_since(connection, job_id, version, position, limit)
+
+    @unbroken
     async def running(self, job_id: str) -> list[str]:
         """The ids of the items that run now."""
         query = select(items.c.job_id).where(items.c.batch_id == job_id, items.c.state == State.RUNNING).distinct()
@@ -199,6 +223,17 @@ class BatchStore:
             .join_from(items, jobs, items.c.batch_id == jobs.c.id)
             .where(items.c.job_id == job_id, jobs.c.state.in_(_UNFINISHED))
             .distinct()
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    @unbroken
+    async def unfinished_ids(self) -> list[str]:
+        """The unfinished batches, without those that another batch holds back."""
+        query = (
+            select(jobs.c.id)
+            .join_from(batches, jobs, batches.c.id == jobs.c.id)
+            .where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
         )
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).scalars())
