@@ -18,10 +18,10 @@ from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.census import ItemRecord, Standing, changed_since, in_flight, standing
 from reelin.library.database import Database
-from reelin.library.following import count, count_all
+from reelin.library.following import count
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
-from reelin.library.rows import get, record, write
+from reelin.library.rows import get, write
 from reelin.library.submissions import (
     NewJob,
     Submitted,
@@ -178,14 +178,6 @@ class BatchStore:
             return await count(connection, job_id)
 
     @unbroken
-    async def count_all(self, job_ids: Sequence[str]) -> dict[str, Counts]:
-        """The items of several batches by state."""
-        if not job_ids:
-            return {}
-        async with self._database.reading() as connection:
-            return {job_id: counts for job_id, (counts, _) in (await count_all(connection, job_ids)).items()}
-
-    @unbroken
     async def standing(self, job_id: str) -> Standing:
         """The items by state, of a list that was submitted also those that have no row yet, and which ones run."""
         async with self._database.reading() as connection:
@@ -237,12 +229,6 @@ class BatchStore:
         )
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).scalars())
-
-    @unbroken
-    async def unfinished(self) -> list[JobRecord]:
-        query = select(jobs).join_from(batches, jobs, batches.c.id == jobs.c.id).where(jobs.c.state.in_(_UNFINISHED))
-        async with self._database.reading() as connection:
-            return [record(row) for row in await connection.execute(query)]
 
 
 def _items_of(shared: NewJob, urls: Sequence[str]) -> list[NewJob]:

@@ -164,13 +164,8 @@ class JobStore:
         completed, size = found.get(State.COMPLETED, (0, 0))
         return Throughput(completed=completed, failed=found.get(State.FAILED, (0, 0))[0], bytes=size)
 
-    async def unfinished(self, *, limit: int = 10_000) -> list[JobRecord]:
-        """Without those that a batch holds back: they are counted there."""
-        mine = (~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
-        return await self._list(select(jobs).where(*mine).order_by(jobs.c.submitted_at).limit(limit))
-
     async def unfinished_pages(self, *, size: int = 1000) -> AsyncIterator[list[JobRecord]]:
-        """All of the same, some at a time."""
+        """All unfinished jobs, some at a time, without those that a batch holds back: they are counted there."""
         query = select(jobs).where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED)).order_by(jobs.c.id).limit(size)
         page = await self._list(query)
         while page:

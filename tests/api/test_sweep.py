@@ -100,7 +100,7 @@ async def test_without_a_shared_bus_counts_are_found_by_looking(hub: Hub, librar
             if shown.state.final:
                 break
     assert (shown.state, shown.counts) == (State.COMPLETED, Counts(total=3, completed=3))
-    assert shown.result == {**Counts(total=3, completed=3).model_dump()}
+    assert shown.result == {**Counts(total=3, completed=3).model_dump(), "truncated": False}
     assert versions == sorted(set(versions))
 
 
