@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reelin.contracts.jobs import Counts, Progress
 from reelin.contracts.model import Message
@@ -30,7 +30,7 @@ class Figures(Message):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One job that runs, at `positions` of the batch. `fetched`: its bytes are there, `progress` is of what follows."""
+    """One job that has begun, at `positions` of the batch. `fetched`: its bytes are there, the rest goes on."""
 
     progress: Progress
     positions: int = 1
@@ -39,6 +39,10 @@ class Part:
     @property
     def fraction(self) -> float:
         return self.positions * (1.0 if self.fetched else (self.progress.percent or 0.0) / 100)
+
+    def at_rest(self) -> Part:
+        """The same of a job that stands still: its bytes are kept."""
+        return replace(self, progress=self.progress.model_copy(update={"bytes_per_second": None}))
 
 
 class Pace:

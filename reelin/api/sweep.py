@@ -16,8 +16,8 @@ from reelin.api.board import Board
 from reelin.api.figures import Figures, Pace, Part, add_up, items_done
 from reelin.api.itemfeeds import ItemFeeds
 from reelin.api.rounds import in_rounds
-from reelin.contracts.jobs import BATCH_KINDS, Phase, Progress
-from reelin.library import Library, RunningItem
+from reelin.contracts.jobs import BATCH_KINDS, Phase, Progress, State
+from reelin.library import BegunItem, Library
 
 SWEEP_SECONDS = 0.5
 #: A batch in which nothing happens is looked at less and less often, down to this.
@@ -34,6 +34,7 @@ DEEPEST = 2
 @dataclass(slots=True)
 class _Watched:
     pace: Pace = field(default_factory=Pace)
+    parts: dict[str, Part] = field(default_factory=dict)  #: of what has begun, as of the last look
     looked_at: float = float("-inf")
     rest: float = SWEEP_SECONDS
 
@@ -95,23 +96,26 @@ class Sweep:
     async def figures(self, batch_id: str, *, depth: int = 1) -> Figures:
         version = time.time_ns() // 1000 - BEFOREHAND
         standing = await self._library.batches.standing(batch_id)
-        parts = [await self._part(item, depth) for item in standing.running]
         watched = self._watched.get(batch_id)
-        pace = None
+        before = watched.parts if watched else {}
+        begun = {item.job_id: await self._part(item, before.get(item.job_id), depth) for item in standing.begun}
+        parts, pace = list(begun.values()), None
         if watched is not None:
+            watched.parts = begun
             watched.pace.note(self._clock(), items_done(standing, parts))
             pace = watched.pace.items_per_second
         figures = Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
         self._recent[batch_id] = (self._clock(), figures)
         return figures
 
-    async def _part(self, item: RunningItem, depth: int) -> Part:
-        if item.kind in BATCH_KINDS and depth < DEEPEST:
-            within = (await self.figures(item.job_id, depth=depth + 1)).progress
-            return Part(within or Progress(), item.positions)
+    async def _part(self, item: BegunItem, before: Part | None, depth: int) -> Part:
+        """One that waits or is paused is as far as it was when it was last seen to run."""
+        if item.kind in BATCH_KINDS:
+            within = await self.figures(item.job_id, depth=depth + 1) if depth < DEEPEST else None
+            return Part((within and within.progress) or Progress(), item.positions)
         newest = self._board.progress(item.job_id)
-        if newest is None:
-            return Part(Progress(), item.positions)
+        if item.state is not State.RUNNING or newest is None:
+            return before.at_rest() if before is not None else Part(Progress(), item.positions)
         return Part(newest.progress, item.positions, fetched=newest.phase not in (Phase.EXTRACTING, Phase.DOWNLOADING))
 
     async def _batches(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Jobs, videos and files in a SQL database: the only room with a session."""
 
 from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
-from reelin.library.census import ItemRecord, RunningItem, Standing
+from reelin.library.census import BegunItem, ItemRecord, Standing
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
 from reelin.library.records import BatchRecord, FileRecord, JobRecord, VideoRecord
@@ -16,6 +16,7 @@ __all__ = [
     "PAGE",
     "BatchRecord",
     "BatchStore",
+    "BegunItem",
     "FileRecord",
     "Granted",
     "ItemRecord",
@@ -29,7 +30,6 @@ __all__ = [
     "Publication",
     "PublishedFile",
     "Released",
-    "RunningItem",
     "Standing",
     "Submitted",
     "VideoFilter",

@@ -179,7 +179,7 @@ class BatchStore:
 
     @unbroken
     async def standing(self, job_id: str) -> Standing:
-        """The items by state, of a list that was submitted also those that have no row yet, and which ones run."""
+        """The items by state, of a submitted list also those that have no row yet, and which ones have begun."""
         async with self._database.reading() as connection:
             return await standing(connection, job_id)
 

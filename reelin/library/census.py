@@ -16,14 +16,16 @@ from reelin.library.rows import record
 from reelin.library.tables import items, jobs
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
+_BEGUN = (State.RUNNING, State.WAITING, State.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
-class RunningItem:
-    """A job that runs, and at how many positions of the batch it stands."""
+class BegunItem:
+    """A job that runs, or that waits or is paused, and at how many positions of the batch it stands."""
 
     job_id: str
     kind: Kind
+    state: State
     positions: int
 
 
@@ -33,7 +35,7 @@ class Standing:
 
     counts: Counts
     done_bytes: int
-    running: tuple[RunningItem, ...]
+    begun: tuple[BegunItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,18 @@ class ItemRecord:
 
 async def standing(connection: AsyncConnection, batch_id: str) -> Standing:
     counts, done_bytes = await count(connection, batch_id)
-    return Standing(counts, done_bytes, await _running(connection, batch_id))
+    return Standing(counts, done_bytes, await _begun(connection, batch_id))
 
 
-async def _running(connection: AsyncConnection, batch_id: str) -> tuple[RunningItem, ...]:
+async def _begun(connection: AsyncConnection, batch_id: str) -> tuple[BegunItem, ...]:
     query = (
-        select(jobs.c.id, jobs.c.kind, func.count().label("positions"))
+        select(jobs.c.id, jobs.c.kind, items.c.state, func.count().label("positions"))
         .join_from(items, jobs, items.c.job_id == jobs.c.id)
-        .where(items.c.batch_id == batch_id, items.c.state == State.RUNNING)
-        .group_by(jobs.c.id, jobs.c.kind)
+        .where(items.c.batch_id == batch_id, items.c.state.in_(_BEGUN))
+        .group_by(jobs.c.id, jobs.c.kind, items.c.state)
     )
     rows = await connection.execute(query)
-    return tuple(RunningItem(row.id, Kind(row.kind), row.positions) for row in rows)
+    return tuple(BegunItem(row.id, Kind(row.kind), State(row.state), row.positions) for row in rows)
 
 
 async def in_flight(connection: AsyncConnection, batch_id: str, limit: int) -> list[ItemRecord]:

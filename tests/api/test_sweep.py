@@ -255,6 +255,30 @@ async def test_paused_waiting_and_skipped_items_are_counted_as_such(hub: Hub, li
     assert shown.progress is not None and shown.progress.downloaded_bytes == 10
 
 
+async def test_what_was_fetched_still_counts_while_a_batch_is_paused(
+    hub: Hub, library: Library, bus: MemoryBus
+) -> None:
+    worker = await Worker.of(library, 2)
+    first, _ = await worker.release(1) + await worker.release(2)
+    await worker.begin(first)
+    with hub.subscription("sse") as subscription:
+        await hub.watch(subscription, worker.batch_id)
+        report = progress(first.id, 80)
+        bus.publish(
+            report.model_copy(update={"progress": report.progress.model_copy(update={"bytes_per_second": 9.0})})
+        )
+        while (job := await next_job(subscription)).progress is None or job.progress.percent != 40:
+            pass
+        assert job.progress.bytes_per_second == 9.0
+        await library.jobs.request_pause(first.id)
+        await library.jobs.pause(first.id, 1)
+        bus.publish(JobTouched(job_id=first.id))
+        while (job := await next_job(subscription)).counts != Counts(total=2, queued=1, paused=1):
+            pass
+    assert job.progress is not None
+    assert (job.progress.percent, job.progress.downloaded_bytes, job.progress.bytes_per_second) == (40, 80, None)
+
+
 async def test_what_was_submitted_counts_before_its_rows_are_there(hub: Hub, library: Library) -> None:
     await library.batches.submit(new_batch(1000))
     with hub.subscription("sse") as subscription:

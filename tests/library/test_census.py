@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reelin.contracts.jobs import Counts, State
-from reelin.library import ItemRecord, Library, RunningItem
+from reelin.library import BegunItem, ItemRecord, Library
 from tests.api.batches import Worker, new_batch
 
 
@@ -34,7 +34,7 @@ async def test_a_job_that_stands_twice_in_a_list_runs_once_at_two_positions(libr
     await worker.complete(second)
     standing = await library.batches.standing("bulk-list")
     assert standing.counts == Counts(total=4, running=2, completed=2)
-    assert standing.running == (RunningItem(first.id, first.kind, 2),)
+    assert standing.begun == (BegunItem(first.id, first.kind, State.RUNNING, 2),)
 
 
 @pytest.mark.parametrize("page", [1, 3, 7, 100])
