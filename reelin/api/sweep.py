@@ -103,7 +103,8 @@ class Sweep:
         if watched is not None:
             watched.parts = begun
             watched.pace.note(self._clock(), items_done(standing, parts))
-            pace = watched.pace.items_per_second
+            moves = standing.counts.running or not standing.counts.paused
+            pace = watched.pace.items_per_second if moves else None
         figures = Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
         self._recent[batch_id] = (self._clock(), figures)
         return figures
