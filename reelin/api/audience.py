@@ -65,6 +65,11 @@ class Audience:
         return bool(self._everything or self._by_job)
 
     @property
+    def everything(self) -> bool:
+        """Whether anybody watches all jobs."""
+        return bool(self._everything)
+
+    @property
     def named(self) -> frozenset[str]:
         """The jobs that are watched one by one."""
         return frozenset(self._by_job)

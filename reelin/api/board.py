@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reelin.api.events import JobEvent
-from reelin.api.view import LinkMaker, applies, present
-from reelin.contracts.jobs import Job
+from reelin.api.figures import Figures
+from reelin.api.view import LinkMaker, applies, placed, present
+from reelin.contracts.jobs import BATCH_KINDS, Job
 from reelin.contracts.progress import ProgressEvent
-from reelin.library import JobRecord
+from reelin.library import ItemRecord, JobRecord
 
 
 @dataclass(slots=True)
 class Entry:
-    """`version` is that of the present state; it grows with every change, whatever the clocks of others say."""
+    """`version` is that of the present state; it grows with every change, whatever the clocks of others say.
+
+    `figures` are those of a batch. `placed` has the event as the items of other batches than the job's own see it.
+    """
 
     record: JobRecord | None = None
     progress: ProgressEvent | None = None
+    figures: Figures | None = None
     version: int = 0
     changed_at: float = 0.0
     event: JobEvent | None = None
+    placed: dict[tuple[str, int], JobEvent] = field(default_factory=dict)
 
 
 class Board:
@@ -60,10 +66,47 @@ class Board:
         self._changed(entry, natural)
         return True
 
+    def figure(self, job_id: str, figures: Figures) -> bool:
+        """Remembers how a known batch stands that goes on; says whether that is news."""
+        entry = self._entries.get(job_id)
+        if entry is None or not self.runs_batch(job_id):
+            return False
+        if figures.same_as(entry.figures):
+            entry.changed_at = self._clock()
+            return False
+        entry.figures = figures
+        self._changed(entry, figures.version)
+        return True
+
     def _changed(self, entry: Entry, natural: int) -> None:
         entry.version = max(natural, entry.version + 1)
         entry.changed_at = self._clock()
         entry.event = None
+        entry.placed.clear()
+
+    def runs_batch(self, job_id: str) -> bool:
+        """Whether that is the id of a known batch that goes on."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.record is not None and goes_on(entry.record)
+
+    def is_held(self, job_id: str) -> bool:
+        """Whether a batch holds the job back, as far as is known."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.record is not None and entry.record.held
+
+    def figures(self, job_id: str) -> Figures | None:
+        entry = self._entries.get(job_id)
+        return None if entry is None else entry.figures
+
+    def progress(self, job_id: str) -> ProgressEvent | None:
+        """The newest that was heard of the job."""
+        entry = self._entries.get(job_id)
+        return None if entry is None else entry.progress
+
+    def row_version(self, job_id: str) -> int:
+        """The version of the row that was learnt last; 0 if none was."""
+        entry = self._entries.get(job_id)
+        return 0 if entry is None or entry.record is None else entry.record.version
 
     def knows(self, job_id: str, version: int) -> bool:
         """Whether the row of that version, or a newer one, was learnt."""
@@ -84,17 +127,37 @@ class Board:
         if entry is None or entry.record is None:
             return None
         if entry.event is None:
-            entry.event = JobEvent.of(present(entry.record, self._links, entry.progress, version=entry.version))
+            entry.event = JobEvent.of(self._present(entry, entry.record))
         return entry.event
 
-    def view(self, record: JobRecord) -> Job:
-        """A row that was just read, with the newest progress. Nothing is remembered."""
+    def event_in(self, item: ItemRecord) -> JobEvent:
+        """The same as an item of a batch, where `item` says which; its row, if the job's is not known."""
+        entry = self._entries.get(item.job.id)
+        if entry is None or entry.record is None:
+            return JobEvent.of(placed(present(item.record, self._links), item))
+        if item.settled:  # as the batch left it, and newer than all that was told of it
+            return JobEvent.of(placed(present(item.record, self._links, version=entry.version + 1), item))
+        place = (item.batch_id, item.position)
+        if place == (entry.record.parent_id, entry.record.position):
+            event = self.event(item.job.id)
+            assert event is not None  # its row is known
+            return event
+        if place not in entry.placed:
+            entry.placed[place] = JobEvent.of(placed(self._present(entry, entry.record), item))
+        return entry.placed[place]
+
+    def _present(self, entry: Entry, record: JobRecord) -> Job:
+        return present(record, self._links, entry.progress, version=entry.version, figures=entry.figures)
+
+    def view(self, record: JobRecord, figures: Figures | None = None) -> Job:
+        """A row that was just read, with the newest progress or a batch's newest figures. Nothing is remembered."""
         entry = self._entries.get(record.id)
         if entry is None:
-            return present(record, self._links)
+            return present(record, self._links, figures=figures)
         newer = entry.record is None or record.version > entry.record.version
         changed = newer and (entry.progress is None or not applies(entry.progress, record))
-        return present(record, self._links, entry.progress, version=entry.version + changed)
+        version = entry.version + (changed or not (figures is None or figures.same_as(entry.figures)))
+        return present(record, self._links, entry.progress, version=version, figures=figures or entry.figures)
 
     def forget(self, job_id: str) -> None:
         self._entries.pop(job_id, None)
@@ -103,3 +166,8 @@ class Board:
         """Jobs without news for so long."""
         before = self._clock() - seconds
         return [job_id for job_id, entry in self._entries.items() if entry.changed_at < before]
+
+
+def goes_on(record: JobRecord) -> bool:
+    """Whether that is a batch whose items are to be counted."""
+    return record.kind in BATCH_KINDS and not record.state.final

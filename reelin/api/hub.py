@@ -2,7 +2,7 @@
 
 The bus is fast and may lose messages; the table is the truth. Progress goes straight through. A changed row is read
 once for all who watch it. Every second a patrol looks for changes that the bus did not tell of, so that a final state
-always arrives.
+always arrives. What a batch's items come to is found by the sweep, and what becomes of each by the item feeds.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import structlog
 
 from reelin.api.audience import Audience
-from reelin.api.board import Board
+from reelin.api.board import Board, goes_on
 from reelin.api.events import DeletedEvent, JobEvent, LiveEvent
-from reelin.api.mailbox import Subscription
+from reelin.api.figures import Figures
+from reelin.api.itemfeeds import MARGIN, ItemFeed, ItemFeeds
+from reelin.api.mailbox import Letter, Subscription
+from reelin.api.sweep import Sweep
 from reelin.api.view import LinkMaker
 from reelin.contracts.jobs import Job
 from reelin.contracts.progress import BusEvent, JobDeleted, JobTouched, ProgressEvent
@@ -27,8 +30,6 @@ from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
 
 PATROL_SECONDS = 1.0
-#: A change may carry an older version than one already seen: clocks differ, and a transaction commits late.
-MARGIN = 2_000_000  # microseconds, as versions are
 #: A client that reconnects hears of the jobs that ended in so much time; what is older is a matter for the list.
 MEMORY_SECONDS = 86_400
 #: So long a job without news is kept in memory; one that runs is looked up before it is dropped.
@@ -36,6 +37,8 @@ IDLE_SECONDS = 60.0
 #: Each so many patrols the jobs that are watched by name are read, whatever the bus says: one may have been deleted.
 ROLL_CALL = 15
 RETRY_SECONDS = 1.0
+#: Jobs that are read at once for a client: more would keep the event loop from others for too long.
+PAGE = 250
 
 Transport = Literal["sse", "websocket", "wait"]
 _log = structlog.get_logger(__name__)
@@ -51,6 +54,8 @@ class Hub:
         self._bus = bus
         self._board = Board(links)
         self._audience = Audience()
+        self._feeds = ItemFeeds(library, self._board, self._learnt, self._drop)
+        self._sweep = Sweep(library, self._board, self._audience, self._feeds, self._tell)
         self._stale: set[str] = set()
         self._stale_arrived = asyncio.Event()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
@@ -61,7 +66,8 @@ class Hub:
 
     async def start(self) -> None:
         self._unsubscribe = self._bus.subscribe(self._heard)
-        self._tasks = (asyncio.create_task(self._reading()), asyncio.create_task(self._patrolling()))
+        lives = (self._reading(), self._patrolling(), self._sweep.run(), self._feeds.run())
+        self._tasks = tuple(asyncio.create_task(life) for life in lives)
 
     async def close(self) -> None:
         """Ends every subscription, so that a server that waits for its clients can stop. May be called twice."""
@@ -79,8 +85,19 @@ class Hub:
     # What routes ask.
 
     def view(self, record: JobRecord) -> Job:
-        """A row that was just read, as clients see it."""
+        """A row that was just read, as clients see it. A batch that nobody watches is not counted: see `views`."""
         return self._board.view(record)
+
+    async def views(self, records: Iterable[JobRecord]) -> list[Job]:
+        """The same of many, and every batch with its counts."""
+        return [self._board.view(record, await self._figures(record)) for record in records]
+
+    async def unfinished(self) -> AsyncIterator[tuple[list[Job], bool]]:
+        """The unfinished jobs, a page at a time, and whether another follows; nothing is remembered."""
+        job_ids = [job_id for job_id, _ in await self._library.jobs.unfinished_versions()]
+        for start in range(0, max(len(job_ids), 1), PAGE):
+            page = await self._library.jobs.many(job_ids[start : start + PAGE])
+            yield await self.views(page), start + PAGE < len(job_ids)
 
     def touch(self, job_id: str) -> None:
         """Tells every API process that the row has changed."""
@@ -104,6 +121,7 @@ class Hub:
         try:
             yield subscription
         finally:
+            self._feeds.leave(subscription)
             self._audience.leave(subscription)
 
     async def watch(self, subscription: Subscription, job_id: str) -> JobEvent:
@@ -113,7 +131,7 @@ class Hub:
         """
         self._audience.watch(subscription, job_id)
         try:
-            present = self._learnt(await self._library.jobs.get(job_id))
+            present = await self._take_in(await self._library.jobs.get(job_id))
         except BaseException:
             self._audience.unwatch(subscription, job_id)
             raise
@@ -127,15 +145,29 @@ class Hub:
         those that ended meanwhile, at most of the last day.
         """
         self._audience.watch_all(subscription)
-        unfinished = [self._learnt(record) for record in await self._library.jobs.unfinished()]
-        if since is None:
-            subscription.prime(unfinished)
-            return
-        since = max(since, _microseconds() - MEMORY_SECONDS * 1_000_000)
-        ended = [self._learnt(record) async for record in self._changed(since) if record.state.final]
-        subscription.prime(event for event in [*unfinished, *ended] if event.version > since - MARGIN)
+        known = await self._library.jobs.unfinished_versions()
+        if since is not None:
+            since = max(since, _microseconds() - MEMORY_SECONDS * 1_000_000) - MARGIN
+            known += await self._library.jobs.ended_since(since)
+        for start in range(0, len(known), PAGE):
+            events = await self._events(known[start : start + PAGE])
+            subscription.prime(event for event in events if since is None or event.version > since)
+
+    async def watch_items(self, subscription: Subscription, job_id: str, *, since: int | None = None) -> ItemFeed:
+        """From now on the items of the batch reach the mailbox, first those in flight; only one event of each.
+
+        With `since`, the version up to which the client has seen everything: only what changed after it.
+        """
+        if since is not None:
+            since = max(since, _microseconds() - MEMORY_SECONDS * 1_000_000)
+        return await self._feeds.open(subscription, job_id, since=since)
+
+    def rest(self, feed: ItemFeed) -> AsyncIterator[Letter]:
+        """Of a batch that has ended: what waits in the mailbox, and what did not reach it. Then the feed is closed."""
+        return self._feeds.rest(feed)
 
     def unwatch(self, subscription: Subscription, job_id: str) -> None:
+        self._feeds.close(subscription, job_id)
         self._audience.unwatch(subscription, job_id)
         if subscription not in self._audience.of(job_id):
             subscription.drop(job_id)
@@ -166,7 +198,7 @@ class Hub:
 
     def _progressed(self, progress: ProgressEvent) -> None:
         news = self._board.note(progress)
-        if not news or not self._audience.watches(progress.job_id):
+        if not news or not self._watched(progress.job_id):
             return
         event = self._board.event(progress.job_id)
         if event is None:
@@ -175,21 +207,37 @@ class Hub:
             self._publish(event)
 
     def _touched(self, job_id: str) -> None:
-        if self._audience.watches(job_id) or self._board.has_progress(job_id):
+        self._sweep.wake(job_id)
+        if self._watched(job_id) or self._board.has_progress(job_id):
             self._read_soon(job_id)
         else:
             self._board.forget(job_id)
+
+    def _watched(self, job_id: str) -> bool:
+        return self._audience.watches(job_id) or self._feeds.follows(job_id)
 
     def _forgotten(self, job_id: str) -> None:
         version = max(_microseconds(), self._board.version(job_id) + 1)
         self._board.forget(job_id)
         self._stale.discard(job_id)
-        self._publish(DeletedEvent(job_id, version))
+        deleted = DeletedEvent(job_id, version)
+        self._publish(deleted)
+        self._feeds.forget(deleted)
         self._audience.forget(job_id)
 
     def _publish(self, event: LiveEvent) -> None:
         for subscription in self._audience.of(event.job_id):
             subscription.put(event)
+        self._feeds.tell(event.job_id)
+
+    def _tell(self, job_id: str) -> None:
+        event = self._board.event(job_id)
+        if event is not None:
+            self._publish(event)
+
+    def _drop(self, job_id: str) -> None:
+        if not self._watched(job_id):
+            self._board.forget(job_id)
 
     def _learnt(self, record: JobRecord) -> JobEvent:
         """Takes in a row that was read; those who watch the job hear of it if it is news."""
@@ -199,6 +247,27 @@ class Hub:
         if news:
             self._publish(event)
         return event
+
+    async def _take_in(self, record: JobRecord) -> JobEvent:
+        """The same, and a batch is counted first."""
+        figures = await self._figures(record)
+        if figures is None:
+            return self._learnt(record)
+        news = self._board.learn(record)
+        if self._board.figure(record.id, figures) or news:
+            self._tell(record.id)
+        return self._learnt(record)
+
+    async def _figures(self, record: JobRecord) -> Figures | None:
+        return await self._sweep.current(record.id) if goes_on(record) else None
+
+    async def _events(self, known: Sequence[tuple[str, int]]) -> list[JobEvent]:
+        """The present state of jobs, whose rows are read where the board does not have them."""
+        unknown = [job_id for job_id, version in known if not self._board.knows(job_id, version)]
+        for record in await self._library.jobs.many(unknown):
+            await self._take_in(record)
+        events = (self._board.event(job_id) for job_id, _ in known)
+        return [event for event in events if event is not None]
 
     # Reading rows: one query for all that changed meanwhile.
 
@@ -223,7 +292,9 @@ class Hub:
         missing = set(job_ids)
         for record in await self._library.jobs.many(job_ids):
             missing.discard(record.id)
-            self._learnt(record)
+            await self._take_in(record)
+            if record.state.final and not self._feeds.follows(record.id):
+                self._drop(record.id)
         for job_id in missing:
             self._forgotten(job_id)
 
@@ -245,7 +316,10 @@ class Hub:
 
     async def _find_missed(self, since: int) -> None:
         async for job_id, version in self._changes(since):
-            if self._audience.watches(job_id) and not self._board.knows(job_id, version):
+            if self._watched(job_id) and not self._board.knows(job_id, version):
+                self._read_soon(job_id)
+        for job_id in self._audience.named:
+            if self._board.is_held(job_id):  # these changes are not among those
                 self._read_soon(job_id)
 
     def _call_roll(self) -> None:
@@ -264,11 +338,3 @@ class Hub:
             for job_id, version in page:
                 yield job_id, version
             since = page[-1][1]
-
-    async def _changed(self, since: int) -> AsyncIterator[JobRecord]:
-        """The same as rows."""
-        since -= MARGIN
-        while page := await self._library.jobs.changed_since(since):
-            for record in page:
-                yield record
-            since = page[-1].version

@@ -16,11 +16,11 @@ from reelin.api.metrics import Metrics
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
 from reelin.api.reading import read_submission
-from reelin.api.shown import BATCH_KINDS, answer, shown
+from reelin.api.shown import answer, shown
 from reelin.api.submission import Submission, new_batch
 from reelin.api.wishes import end_at_once, end_workflows
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import Job, Kind, State
+from reelin.contracts.jobs import BATCH_KINDS, Job, Kind, State
 from reelin.contracts.model import Message, Request
 from reelin.errors import Conflict
 from reelin.library import JobFilter, JobRecord, Submitted

@@ -42,10 +42,14 @@ class Subscription:
             self._waiting[event.job_id] = replace(known, snapshot=True)
         self._arrived.set()
 
-    def prime(self, events: Iterable[LiveEvent]) -> None:
+    def accepts(self, job_id: str, limit: int) -> bool:
+        """Whether an event of the job finds a place in a mailbox that is to hold so many letters."""
+        return len(self._waiting) < limit or job_id in self._waiting
+
+    def prime(self, events: Iterable[LiveEvent], *, snapshot: bool = True) -> None:
         """Adds the present state of many jobs, sorted in among what waits already."""
         for event in events:
-            self.put(event, snapshot=True)
+            self.put(event, snapshot=snapshot)
         self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1].since))
 
     def take(self) -> Letter | None:

@@ -67,8 +67,11 @@ class UnsubscriptionResponse(Message):
 
 
 class ActiveJobs(Message):
+    """`more`: they were too many for one message, and another one follows."""
+
     type: Literal["active_jobs"] = "active_jobs"
     jobs: tuple[Job, ...]
+    more: bool = False
 
 
 class Pong(Message):

@@ -25,13 +25,16 @@ off loopback, after `--no-auth`, also for literal addresses and the machine's ow
 
 **Live progress**: Server-Sent Events at `/api/events` and `/api/jobs/{id}/events`, or the WebSocket `/api/ws`. Every
 event carries the whole Job, so a client that missed some needs only the newest: drop one whose `version` is not newer.
+A batch is told of as the sum of its items (`counts`, and `progress` with an estimate of `total_bytes`), at most twice a
+second. With `items` each item comes too: those in flight at once, then every change of one that has left the line.
+After a connection broke, `/api/events` tells of at most the 10,000 jobs that ended last; the list has the others.
 
 WebSocket messages are JSON with a `type`.
 From the client: `subscribe_job {job_id | "*", items}`, `unsubscribe_job {job_id}`, `get_active_jobs`,
 `cancel_job {job_id}`, `ping`.
 From the server: `connected`, `subscription_response {job_id, success, message}`,
 `unsubscription_response {job_id, success, message}`, `job_status {job}` (on subscribing, and when final),
-`job_update {job}`, `job_deleted {job_id}`, `active_jobs {jobs}`, `pong`, `error {message}`.
+`job_update {job}`, `job_deleted {job_id}`, `active_jobs {jobs, more}`, `pong`, `error {message}`.
 
 This page loads its scripts from a CDN, so it needs the internet; `/openapi.json` does not.
 """

@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from reelin.api.parts import Parts
-from reelin.contracts.jobs import Job, Kind
+from reelin.contracts.jobs import Job
 from reelin.library import JobRecord
-
-BATCH_KINDS = (Kind.PLAYLIST, Kind.BULK)
 
 
 async def shown(parts: Parts, records: Sequence[JobRecord]) -> tuple[Job, ...]:
-    """Batches that are not over are counted, all in one query; of the others the result says it."""
-    running = [record.id for record in records if record.kind in BATCH_KINDS and not record.state.final]
-    counts = await parts.library.batches.count_all(running)
-    views = (parts.hub.view(record) for record in records)
-    return tuple(job.model_copy(update={"counts": counts[job.id]}) if job.id in counts else job for job in views)
+    """Batches that are not over are counted; of the others the result says it."""
+    return tuple(await parts.hub.views(records))
 
 
 async def answer(parts: Parts, record: JobRecord, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -26,9 +26,7 @@ from reelin.api.messages import (
     parse,
 )
 from reelin.api.parts import Parts
-from reelin.api.shown import shown
 from reelin.api.wishes import grant
-from reelin.contracts.jobs import Job
 from reelin.contracts.model import Message
 from reelin.errors import InvalidInput, NotFound, ReelinError
 from reelin.library import Wish
@@ -112,27 +110,27 @@ class Conversation:
         if text is None:
             raise InvalidInput("The message is not text.", remedy='Send JSON as text, such as {"type": "ping"}.')
         match parse(text):
-            case SubscribeJob(job_id=job_id):
-                await self._subscribe(job_id)
+            case SubscribeJob(job_id=job_id, items=items):
+                await self._subscribe(job_id, items=items)
             case UnsubscribeJob(job_id=job_id):
                 await self._unsubscribe(job_id)
             case GetActiveJobs():
-                jobs: list[Job] = []
-                async for page in self._parts.library.jobs.unfinished_pages():
-                    jobs += await shown(self._parts, page)
-                await self._say(ActiveJobs(jobs=tuple(jobs)))
+                async for jobs, more in self._hub.unfinished():
+                    await self._say(ActiveJobs(jobs=tuple(jobs), more=more))
             case CancelJob(job_id=job_id):
                 await grant(self._parts, Wish.CANCEL, job_id)
             case Ping():
                 await self._say(Pong())
 
-    async def _subscribe(self, job_id: str) -> None:
+    async def _subscribe(self, job_id: str, *, items: bool) -> None:
         try:
             if job_id == EVERYTHING:
                 await self._hub.watch_all(self._subscription)
             else:
                 present = await self._hub.watch(self._subscription, job_id)
                 self._subscription.put(present, snapshot=True)
+                if items:
+                    await self._hub.watch_items(self._subscription, job_id)
         except NotFound as error:
             await self._say(SubscriptionResponse(job_id=job_id, success=False, message=str(error)))
             return

@@ -7,18 +7,25 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
+from pydantic import Field
 from sse_starlette import EventSourceResponse
 
 from reelin.api.events import JobEvent, LiveEvent, server_sent
 from reelin.api.examples import ALL_EVENTS, EVENTS, answered
+from reelin.api.itemfeeds import ItemFeed
 from reelin.api.mailbox import Letter
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
+from reelin.contracts.model import Request
 from reelin.errors import NotFound
 
 PING_SECONDS = 15
 LastEventId = Annotated[str | None, Header(description="The `id:` of the last event that the client has")]
+
+
+class StreamQuery(Request):
+    items: bool = Field(False, description="The items of a batch too")
 
 
 class EventRoutes:
@@ -45,10 +52,16 @@ class EventRoutes:
         )
         return router
 
-    async def of_one(self, job_id: str, last_event_id: LastEventId = None) -> EventSourceResponse:
-        """`event: job` at once and on each change, then `event: end` when the job is final."""
+    async def of_one(
+        self, job_id: str, query: Annotated[StreamQuery, Query()], last_event_id: LastEventId = None
+    ) -> EventSourceResponse:
+        """`event: job` at once and on each change, then `event: end` when the job is final.
+
+        With `items` a batch's items come too: those in flight at once, then every change of one that has left the line.
+        """
         await self._jobs.get(job_id)  # an unknown job is an answer of its own, not a stream
-        return _response(self._one(job_id, version_in(last_event_id) or 0))
+        seen = version_in(last_event_id)
+        return _response(self._with_items(job_id, seen) if query.items else self._one(job_id, seen or 0))
 
     async def of_all(self, last_event_id: LastEventId = None) -> EventSourceResponse:
         """First the unfinished jobs, then `event: ready`, then every change, for ever.
@@ -71,6 +84,25 @@ class EventRoutes:
                     return
                 present = letter.event
                 yield present.sse
+            yield _end(present)
+
+    async def _with_items(self, job_id: str, seen: int | None) -> AsyncIterator[bytes]:
+        with self._hub.subscription("sse") as subscription:
+            try:
+                present: LiveEvent = await self._hub.watch(subscription, job_id)
+            except NotFound:
+                return  # deleted since the route looked
+            feed = await self._hub.watch_items(subscription, job_id, since=seen)
+            if present.version > (seen or 0):
+                yield present.sse_at(min(present.version, feed.mark.version))
+            while not present.final:
+                letter = await anext(subscription, None)
+                if letter is None:
+                    return
+                present = letter.event if letter.event.job_id == job_id else present
+                yield _certain(letter, feed)
+            async for letter in self._hub.rest(feed):
+                yield _certain(letter, feed)
             yield _end(present)
 
     async def _all(self, seen: int | None) -> AsyncIterator[bytes]:
@@ -97,6 +129,11 @@ def _sent(letter: Letter) -> bytes:
     still wait behind it, and must not be taken for seen if the connection breaks now."""
     event = letter.event
     return event.sse if event.version == letter.since else event.sse_at(letter.since)
+
+
+def _certain(letter: Letter, feed: ItemFeed) -> bytes:
+    """Under an id that claims no more than what was told for certain: what is live runs ahead of what was read."""
+    return letter.event.sse_at(min(letter.since, feed.mark.version))
 
 
 def _end(last: LiveEvent) -> bytes:

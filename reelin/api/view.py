@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from reelin.api.figures import Figures
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import Counts, Job, Kind, Links, Phase, State
+from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Kind, Links, Phase, State
 from reelin.contracts.model import Message
 from reelin.contracts.progress import ProgressEvent
-from reelin.library import JobRecord
+from reelin.library import ItemRecord, JobRecord
 
 
 class LinkMaker(Message):
@@ -36,12 +37,39 @@ def applies(progress: ProgressEvent, record: JobRecord) -> bool:
     return progress.version > record.version or (record.state is State.RUNNING and progress.attempt == record.attempt)
 
 
-def present(record: JobRecord, links: LinkMaker, progress: ProgressEvent | None = None, *, version: int = 0) -> Job:
-    """The job as it stands. `version` is the least that it may carry."""
+def present(
+    record: JobRecord,
+    links: LinkMaker,
+    progress: ProgressEvent | None = None,
+    *,
+    version: int = 0,
+    figures: Figures | None = None,
+) -> Job:
+    """The job as it stands. `version` is the least that it may carry; `figures` are those of a batch that goes on."""
     job = _job(record, links)
-    if progress is not None and applies(progress, record):
+    if record.kind in BATCH_KINDS:
+        job = _counted(job, record, figures)
+    elif progress is not None and applies(progress, record):
         job = _advanced(job, progress)
     return job if job.version >= version else job.model_copy(update={"version": version})
+
+
+def placed(job: Job, item: ItemRecord) -> Job:
+    """The job as an item of that batch. One that the batch does not follow any more is shown as the batch left it."""
+    place = {"parent_id": item.batch_id, "position": item.position}
+    if not item.settled or item.state is job.state:
+        return job.model_copy(update=place)
+    nothing = dict.fromkeys(("phase", "next_attempt_at", "progress", "failure", "result"))
+    return job.model_copy(update={**place, **nothing, "state": item.state})
+
+
+def _counted(job: Job, record: JobRecord, figures: Figures | None) -> Job:
+    if record.state.final:
+        return job.model_copy(update={"counts": Counts.model_validate(record.result) if record.result else None})
+    if figures is None:
+        return job
+    shown = {"counts": figures.counts, "progress": figures.progress}
+    return job.model_copy(update={**shown, "version": max(job.version, figures.version)})
 
 
 def _job(record: JobRecord, links: LinkMaker) -> Job:
@@ -62,18 +90,11 @@ def _job(record: JobRecord, links: LinkMaker) -> Job:
         submitted_at=record.submitted_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
-        counts=_counts(record),
         failure=None if record.failure is None else Failure.model_validate(record.failure),
         result=_result(record),
         links=links.of(record.id),
         version=record.version,
     )
-
-
-def _counts(record: JobRecord) -> Counts | None:
-    """Of a batch that is over; one that runs is counted by whoever asks."""
-    over = record.state.final and record.kind in (Kind.PLAYLIST, Kind.BULK)
-    return Counts.model_validate(record.result) if over and record.result else None
 
 
 def _result(record: JobRecord) -> dict[str, Any] | None:

@@ -40,13 +40,21 @@ def files(job: Job) -> tuple[ResultFile, ...]:
 def percent(job: Job) -> float | None:
     if job.state is State.COMPLETED:
         return 100.0
+    if job.progress and job.progress.percent is not None:
+        return job.progress.percent
     if job.counts and job.counts.total:
         return 100.0 * _settled(job.counts) / job.counts.total
-    return job.progress.percent if job.progress else None
+    return None
 
 
 def _settled(counts: Counts) -> int:
     return counts.completed + counts.skipped + counts.failed + counts.cancelled
+
+
+def standing(counts: Counts) -> str:
+    """ "25: 4 running, 20 completed, 1 failed"."""
+    states = [f"{number} {state}" for state, number in counts.model_dump(exclude={"total"}).items() if number]
+    return f"{counts.total}: {', '.join(states)}" if states else str(counts.total)
 
 
 def amount(progress: Progress | None) -> str:
@@ -115,7 +123,11 @@ def _consequences(job: Job) -> list[str]:
     if job.failure and job.state is not State.COMPLETED:
         return [*failure_lines(job.failure), f"To try again: reelin retry {short_id(job.id)}"]
     if job.counts and job.state in (State.PARTIAL, State.FAILED):
-        return [f"{job.counts.failed} of {plural(job.counts.total, 'item')} failed"]
+        listed = f"Which ones: reelin ls --parent {short_id(job.id)} --state failed"
+        return [f"{job.counts.failed} of {plural(job.counts.total, 'item')} failed", listed]
+    if job.counts:
+        there = f", {job.counts.skipped} of them there already" * bool(job.counts.skipped)
+        return [plural(job.counts.total, "item") + there]
     return [f"{clean(file.path, limit=1000)}  {size(file.size_bytes)}" for file in files(job)]
 
 
@@ -146,6 +158,7 @@ def facts(job: Job) -> list[tuple[str, str]]:
             "progress",
             " ".join(part for part in ("" if done is None else f"{done:.1f} %", amount(job.progress)) if part),
         ),
+        *((("items", standing(job.counts)),) if job.counts else ()),
         ("preset", job.preset),
         ("priority", str(job.priority)),
         ("attempt", str(job.attempt)),

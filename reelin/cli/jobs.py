@@ -27,39 +27,44 @@ def ls(
     kind: Annotated[
         Kind | None, typer.Option(metavar="KIND", help="Only this kind: video, playlist, bulk or info.")
     ] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="ID", help="The items of this playlist or list, in their order.")
+    ] = None,
     site: Annotated[str | None, typer.Option(help="Only from this site: example.org.")] = None,
     failure: Annotated[
         FailureKind | None, typer.Option(metavar="FAILURE", help="Only what failed so: rate_limited, not_found, …")
     ] = None,
     text: Annotated[str | None, typer.Option("-q", metavar="TEXT", help="Search in titles and URLs.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
     as_json: AsJson = False,
     url: ApiUrl = None,
     token: ApiToken = None,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first; or the items of one."""
     filters = {"kind": kind, "site": site, "failure": failure, "q": text}
     query: dict[str, str | list[str]] = {field: str(value) for field, value in filters.items() if value is not None}
     if state:
         query["state"] = [each.value for each in state]
     with Client(find_endpoint(url, token)) as client:
+        if parent is not None:
+            query["parent"] = find_job(client, parent).id
         found = client.jobs(query, limit=None if everything else limit)
         if as_json:
             for job in found:
                 print_json(job)
         else:
-            _print_jobs(list(found), limit=None if everything else limit)
+            _print_jobs(list(found), limit=None if everything else limit, items=parent is not None)
 
 
-def _print_jobs(jobs: Sequence[Job], *, limit: int | None) -> None:
+def _print_jobs(jobs: Sequence[Job], *, limit: int | None, items: bool) -> None:
     console = screen()
     if not jobs:
-        say("No jobs.", stderr=True)
+        say("No items." if items else "No jobs.", stderr=True)
         return
-    print_table(console, jobs_table(jobs, wide=not console.is_terminal))
+    print_table(console, jobs_table(jobs, wide=not console.is_terminal, items=items))
     if len(jobs) == limit:
-        say(f"The newest {limit}; --limit and --all show more.", stderr=True)
+        say(f"The first {limit}; --limit and --all show more.", stderr=True)
 
 
 def show(job_id: JobId, as_json: AsJson = False, url: ApiUrl = None, token: ApiToken = None) -> None:

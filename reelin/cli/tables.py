@@ -20,15 +20,19 @@ _FLEXIBLE = {"title": 3, "file": 4, "uploader": 1, "note": 1}
 _UNLIMITED = 100_000
 
 
-def jobs_table(jobs: Iterable[Job], *, wide: bool) -> Table:
-    """`wide` for a pipe; a person is served with the beginning of the ids, which every command understands.
+def jobs_table(jobs: Iterable[Job], *, wide: bool, items: bool = False) -> Table:
+    """`items` of a batch go by their positions.
 
+    `wide` for a pipe; a person is served with the beginning of the ids, which every command understands.
     An id begins with the kind of its job.
     """
-    table = _table("id", "state", "title", *(("site",) if wide else ()), "done", "submitted")
+    table = _table(
+        *(("#",) if items else ()), "id", "state", "title", *(("site",) if wide else ()), "done", "submitted"
+    )
     for job in jobs:
         _add(
             table,
+            *((str(job.position or "–"),) if items else ()),
             clean(job.id if wide else short_id(job.id)),
             Text(_state(job), style=describe.STYLES[job.state]),
             describe.name(job),

@@ -43,6 +43,10 @@ class Kind(StrEnum):
     INFO = "info"  #: Metadata and formats, without downloading.
 
 
+#: Jobs of these kinds have items.
+BATCH_KINDS = frozenset({Kind.PLAYLIST, Kind.BULK})
+
+
 class Phase(StrEnum):
     """What a running job is busy with."""
 

@@ -1,6 +1,7 @@
 """Jobs, videos and files in a SQL database: the only room with a session."""
 
 from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
+from reelin.library.census import BegunItem, ItemRecord, Standing
 from reelin.library.jobs import JobStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
 from reelin.library.records import BatchRecord, FileRecord, JobRecord, SiteRecord, VideoRecord
@@ -16,8 +17,10 @@ __all__ = [
     "PAGE",
     "BatchRecord",
     "BatchStore",
+    "BegunItem",
     "FileRecord",
     "Granted",
+    "ItemRecord",
     "JobFilter",
     "JobRecord",
     "JobStore",
@@ -30,6 +33,7 @@ __all__ = [
     "Released",
     "SiteRecord",
     "SiteStore",
+    "Standing",
     "Submitted",
     "VideoFilter",
     "VideoRecord",

@@ -16,11 +16,12 @@ from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
 from reelin.contracts.options import Options
 from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
+from reelin.library.census import ItemRecord, Standing, changed_since, in_flight, standing
 from reelin.library.database import Database
-from reelin.library.following import count, count_all
+from reelin.library.following import count
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
-from reelin.library.rows import get, record, write
+from reelin.library.rows import get, write
 from reelin.library.submissions import (
     NewJob,
     Submitted,
@@ -177,12 +178,27 @@ class BatchStore:
             return await count(connection, job_id)
 
     @unbroken
-    async def count_all(self, job_ids: Sequence[str]) -> dict[str, Counts]:
-        """The items of several batches by state."""
-        if not job_ids:
-            return {}
+    async def standing(self, job_id: str) -> Standing:
+        """The items by state, of a submitted list also those that have no row yet, and which ones have begun."""
         async with self._database.reading() as connection:
-            return {job_id: counts for job_id, (counts, _) in (await count_all(connection, job_ids)).items()}
+            return await standing(connection, job_id)
+
+    @unbroken
+    async def in_flight(self, job_id: str, *, limit: int = 500) -> list[ItemRecord]:
+        """The items that the batch has let go and that are not through."""
+        async with self._database.reading() as connection:
+            return await in_flight(connection, job_id, limit)
+
+    @unbroken
+    async def changed_since(
+        self, job_id: str, version: int, position: int = 0, *, limit: int = 250
+    ) -> Sequence[ItemRecord]:
+        """The items whose job's version is greater, or the same and the position greater; oldest change first.
+
+        Without those that stand in line: they are counted only.
+        """
+        async with self._database.reading() as connection:
+            return await changed_since(connection, job_id, version, position, limit)
 
     @unbroken
     async def running(self, job_id: str) -> list[str]:
@@ -204,10 +220,15 @@ class BatchStore:
             return list((await connection.execute(query)).scalars())
 
     @unbroken
-    async def unfinished(self) -> list[JobRecord]:
-        query = select(jobs).join_from(batches, jobs, batches.c.id == jobs.c.id).where(jobs.c.state.in_(_UNFINISHED))
+    async def unfinished_ids(self) -> list[str]:
+        """The unfinished batches, without those that another batch holds back."""
+        query = (
+            select(jobs.c.id)
+            .join_from(batches, jobs, batches.c.id == jobs.c.id)
+            .where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
+        )
         async with self._database.reading() as connection:
-            return [record(row) for row in await connection.execute(query)]
+            return list((await connection.execute(query)).scalars())
 
 
 def _items_of(shared: NewJob, urls: Sequence[str]) -> list[NewJob]:

@@ -51,18 +51,19 @@ async def ended_batches(connection: AsyncConnection, job_ids: Collection[str]) -
 
 async def conclude(connection: AsyncConnection, batch_id: str, state: State | None = None) -> State:
     """Writes down how the batch ended, by its items where `state` does not say it; returns its state."""
-    counts, _ = await count(connection, batch_id)
+    counts, size_bytes = await count(connection, batch_id)
     state = state or _state(counts)
     if state is State.CANCELLED:  # with what was not even an item yet
         counts = counts.model_copy(update={"cancelled": counts.cancelled + counts.queued, "queued": 0})
     truncated = (await connection.execute(select(batches.c.truncated).where(batches.c.id == batch_id))).scalar()
     result = {**counts.model_dump(), "truncated": bool(truncated)}
-    values: dict[str, Any] = {"state": state, "result": result, "failure": None, "failure_kind": None}
+    values: dict[str, Any] = {"state": state, "result": result, "size_bytes": size_bytes}
+    values |= {"failure": None, "failure_kind": None}
     if state is State.FAILED:
         failure = await _most_frequent(connection, batch_id, counts)
         values |= {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
     await write(connection, jobs.c.id == batch_id, **values)
-    await follow(connection, batch_id, state)  # it may be an item itself
+    await follow(connection, batch_id, state, size_bytes)  # it may be an item itself
     return state
 
 

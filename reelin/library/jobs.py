@@ -111,15 +111,29 @@ class JobStore:
             found = {State(state): count for state, count in (await connection.execute(wanted.tally())).all()}
         return {state: found.get(state, 0) for state in State}
 
-    async def changed_since(self, version: int, *, limit: int = 500) -> list[JobRecord]:
-        """Jobs whose version is greater, oldest change first: what a reader that missed events asks for."""
-        query = select(jobs).where(jobs.c.version > version).order_by(jobs.c.version).limit(limit)
-        return await self._list(query)
-
     @unbroken
     async def versions_since(self, version: int, *, limit: int = 500) -> list[tuple[str, int]]:
-        """(job id, version) of what `changed_since` returns: enough to see what a reader has missed."""
-        query = select(jobs.c.id, jobs.c.version).where(jobs.c.version > version).order_by(jobs.c.version).limit(limit)
+        """(job id, version) of the jobs whose version is greater, oldest change first: what a reader has missed.
+
+        Without those that a batch holds back.
+        """
+        query = select(jobs.c.id, jobs.c.version).where(~jobs.c.held, jobs.c.version > version)
+        return await self._versions(query.order_by(jobs.c.version).limit(limit))
+
+    @unbroken
+    async def ended_since(self, version: int, *, limit: int = 10_000) -> list[tuple[str, int]]:
+        """The same of final jobs, the newest ones first."""
+        ended = (~jobs.c.held, jobs.c.version > version, jobs.c.state.in_(_FINAL))
+        query = select(jobs.c.id, jobs.c.version).where(*ended)
+        return await self._versions(query.order_by(jobs.c.version.desc()).limit(limit))
+
+    @unbroken
+    async def unfinished_versions(self, *, limit: int = 10_000) -> list[tuple[str, int]]:
+        """The same of unfinished jobs, those that were submitted first."""
+        query = select(jobs.c.id, jobs.c.version).where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
+        return await self._versions(query.order_by(jobs.c.submitted_at).limit(limit))
+
+    async def _versions(self, query: Any) -> list[tuple[str, int]]:
         async with self._database.reading() as connection:
             return [(row.id, row.version) for row in await connection.execute(query)]
 
@@ -150,13 +164,8 @@ class JobStore:
         completed, size = found.get(State.COMPLETED, (0, 0))
         return Throughput(completed=completed, failed=found.get(State.FAILED, (0, 0))[0], bytes=size)
 
-    async def unfinished(self, *, limit: int = 10_000) -> list[JobRecord]:
-        """Without those that a batch holds back: they are counted there."""
-        mine = (~jobs.c.held, jobs.c.state.in_(_UNFINISHED))
-        return await self._list(select(jobs).where(*mine).order_by(jobs.c.submitted_at).limit(limit))
-
     async def unfinished_pages(self, *, size: int = 1000) -> AsyncIterator[list[JobRecord]]:
-        """All of the same, some at a time."""
+        """All unfinished jobs, some at a time, without those that a batch holds back: they are counted there."""
         query = select(jobs).where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED)).order_by(jobs.c.id).limit(size)
         page = await self._list(query)
         while page:

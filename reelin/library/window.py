@@ -250,6 +250,7 @@ async def call_off_waiting(connection: AsyncConnection, batch_id: str, positions
     values: dict[str, Any] = {"state": State.CANCELLED, "finished_at": now(), "cancel_requested": True}
     in_line = select(items.c.job_id).where(*mine)
     await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~_wanted_elsewhere(batch_id), **values)
+    await write(connection, jobs.c.id.in_(in_line), jobs.c.state != State.CANCELLED)  # so that watchers see it change
     settled = ~exists().where(jobs.c.id == items.c.job_id, jobs.c.state == State.CANCELLED)
     await connection.execute(update(items).where(*mine).values(state=State.CANCELLED, released=True, settled=settled))
 
@@ -262,8 +263,9 @@ async def cancel_flying(connection: AsyncConnection, batch_id: str, *, keep_part
         await write(connection, jobs.c.id == job.id, cancel_requested=True, keep_partial=keep_partial, **at_once)
         if at_once:
             await _mirror(connection, job.id, State.CANCELLED)
-    others = items.c.job_id.not_in([job.id for job in own])
-    await connection.execute(update(items).where(_flying(batch_id), others).values(state=State.CANCELLED, settled=True))
+    others = and_(_flying(batch_id), items.c.job_id.not_in([job.id for job in own]))
+    await write(connection, jobs.c.id.in_(select(items.c.job_id).where(others)))  # so that watchers see it change
+    await connection.execute(update(items).where(others).values(state=State.CANCELLED, settled=True))
     return [job.id for job in own if job.dispatched_at is not None]
 
 

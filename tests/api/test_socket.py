@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import websockets
 
-from tests.api.service import Api, until
+from tests.api.batches import Worker
+from tests.api.service import Api, progress, until
+from tests.library.samples import new_job
 
 
 class Socket:
@@ -100,6 +102,40 @@ async def test_active_jobs_are_the_unfinished_ones(served: Api) -> None:
     async with connected(served) as socket:
         message = await socket.ask(type="get_active_jobs")
         assert (message["type"], [each["id"] for each in message["jobs"]]) == ("active_jobs", [job.id])
+
+
+async def test_many_active_jobs_come_in_several_messages(served: Api) -> None:
+    jobs = served.library.jobs
+    await asyncio.gather(*(jobs.submit(new_job(f"n{number}")) for number in range(600)))
+    async with connected(served) as socket:
+        messages = [await socket.ask(type="get_active_jobs")]
+        while messages[-1]["more"]:
+            messages.append(await socket.next())
+    assert [len(message["jobs"]) for message in messages] == [250, 250, 100]
+
+
+async def test_a_subscription_with_items_hears_of_each_and_ends_with_it(served: Api) -> None:
+    worker = await Worker.of(served.library, 2)
+    first, second = await worker.release()
+    async with connected(served) as socket:
+        answer = await socket.ask(type="subscribe_job", job_id=worker.batch_id, items=True)
+        assert answer["success"]
+        present = [await socket.next() for _ in range(3)]
+        assert {message["type"] for message in present} == {"job_status"}
+        assert {message["job"]["id"] for message in present} == {worker.batch_id, first.id, second.id}
+        served.bus.publish(progress(first.id, 20))
+        message = await socket.next()
+        assert (message["type"], message["job"]["id"], message["job"]["position"]) == ("job_update", first.id, 1)
+        await worker.complete(first)
+        while message["job"]["id"] != first.id or message["type"] != "job_status":
+            message = await socket.next()
+        assert message["job"]["state"] == "completed"
+        await socket.send(type="unsubscribe_job", job_id=worker.batch_id)
+        while (await socket.next())["type"] != "unsubscription_response":
+            pass
+        served.bus.publish(progress(second.id, 20))
+        assert await socket.ask(type="ping") == {"type": "pong"}
+        assert not served.hub._feeds.in_flight
 
 
 async def test_a_job_is_cancelled_as_over_rest(served: Api) -> None:

@@ -13,7 +13,10 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-from tests.api.service import Api, until
+from reelin.contracts.jobs import State
+from tests.api.batches import Worker
+from tests.api.service import Api, progress, until
+from tests.library.samples import new_job
 
 
 class Stream:
@@ -208,3 +211,63 @@ async def test_a_client_that_does_not_read_holds_nobody_up(served: Api) -> None:
     writer.close()
     await writer.wait_closed()
     assert reader is not None
+
+
+async def test_a_batch_streams_its_items_up_to_their_ends_and_its_own(served: Api) -> None:
+    worker = await Worker.of(served.library, 3)
+    flying = await worker.release(2)
+    async with stream(served, f"/api/jobs/{worker.batch_id}/events?items=true") as events:
+        _, batch, _ = await events.next()
+        assert (batch["id"], batch["counts"]["queued"]) == (worker.batch_id, 3)
+        assert {(await events.next())[1]["id"] for _ in flying} == {job.id for job in flying}
+        for job in (*flying, *await worker.release()):
+            await worker.begin(job)
+            served.bus.publish(progress(job.id, 50))
+            await worker.complete(job)
+        assert await worker.finish() is State.COMPLETED
+        served.hub.touch(worker.batch_id)
+        ended, kind = {}, "job"
+        while kind == "job":
+            kind, data, _ = await events.next()
+            if kind == "job" and data["state"] == "completed":
+                ended[data["id"]] = data
+        assert kind == "end" and data == {"id": worker.batch_id, "state": "completed"}
+        assert await events.ended()
+    assert ended[worker.batch_id]["counts"]["completed"] == 3
+    assert sorted(data["position"] for job_id, data in ended.items() if job_id != worker.batch_id) == [1, 2, 3]
+
+
+async def test_a_client_that_lost_its_connection_hears_of_the_items_that_ended_meanwhile(served: Api) -> None:
+    worker = await Worker.of(served.library, 400)
+    path = f"/api/jobs/{worker.batch_id}/events?items=true"
+    async with stream(served, path) as events:
+        _, _, version = await events.next()
+    await served.library.window.call_off(worker.batch_id)
+    await served.library.window.finish(worker.batch_id, 1, cancelled=True)
+    async with stream(served, path, version) as events:
+        told, kind = [], "job"
+        while kind == "job":
+            kind, data, _ = await events.next()
+            told.append(data["id"])
+    assert len(set(told)) == 401
+
+
+async def test_everything_begins_with_thousands_of_jobs_a_page_at_a_time(
+    served: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = served.library
+    await asyncio.gather(*(library.jobs.submit(new_job(f"n{number}")) for number in range(1000)))
+    pages: list[int] = []
+    many = library.jobs.many
+
+    async def counted(job_ids: Any) -> Any:
+        pages.append(len(job_ids))
+        return await many(job_ids)
+
+    monkeypatch.setattr(library.jobs, "many", counted)
+    for _ in range(2):
+        with served.hub.subscription("sse") as subscription:
+            await served.hub.watch_all(subscription)
+            versions = [letter.since for letter in iter(subscription.take, None)]
+        assert len(versions) == 1000 and versions == sorted(versions)
+    assert pages[:4] == [250] * 4 and not any(pages[4:]), "what is known is not read again for the next client"

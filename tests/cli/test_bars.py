@@ -129,6 +129,18 @@ def test_a_failure_is_told_with_kind_message_and_remedy() -> None:
     ]
 
 
+def test_a_batch_is_told_with_what_became_of_its_items() -> None:
+    batch = a_job(kind=Kind.BULK, title="9 URLs", state=State.COMPLETED, counts=Counts(total=9, completed=7, skipped=2))
+    assert describe.outcome(batch).plain.splitlines() == ["✓ 9 URLs", "    9 items, 2 of them there already"]
+    counts = Counts(total=9, completed=7, failed=2)
+    partial = batch.model_copy(update={"state": State.PARTIAL, "counts": counts})
+    assert describe.outcome(partial).plain.splitlines() == [
+        "! 9 URLs",
+        "    2 of 9 items failed",
+        "    Which ones: reelin ls --parent video-00000001 --state failed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("job", "words"),
     [

@@ -115,9 +115,8 @@ async def test_every_change_makes_the_version_greater(library: Library) -> None:
         assert begun is not None
         versions.append(begun.version)
     assert versions == sorted(set(versions))
-    changed = await library.jobs.changed_since(versions[-2])
-    assert [job.id for job in changed] == ["video-one"]
-    assert await library.jobs.changed_since(versions[-1]) == []
+    assert await library.jobs.versions_since(versions[-2]) == [("video-one", versions[-1])]
+    assert await library.jobs.versions_since(versions[-1]) == []
 
 
 async def test_cancelling_a_job_that_temporal_does_not_know_ends_it_here(library: Library) -> None:

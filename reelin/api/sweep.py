@@ -1,0 +1,126 @@
+"""Looks at the batches that someone watches, and tells how they stand whenever that has changed.
+
+A batch has no events of its own: what its clients see are its items, counted in the database, and what those that run
+report on the bus. Nothing is counted while nobody watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from reelin.api.audience import Audience
+from reelin.api.board import Board
+from reelin.api.figures import Figures, Pace, Part, add_up, items_done
+from reelin.api.itemfeeds import ItemFeeds
+from reelin.api.rounds import in_rounds
+from reelin.contracts.jobs import BATCH_KINDS, Phase, Progress, State
+from reelin.library import BegunItem, Library
+
+SWEEP_SECONDS = 0.5
+#: A batch in which nothing happens is looked at less and less often, down to this.
+QUIET_SECONDS = 4.0
+#: At most so much of the time goes into looking: 100,000 items take some 20 ms.
+SHARE = 0.1
+#: A look carries a version so much older than its moment, in microseconds: what is written while it is taken, the end
+#: of the batch first of all, has to be newer, whichever process tells of it.
+BEFOREHAND = 1_000_000
+#: A playlist in a batch is looked into; one in that playlist would be a third level, which is not made.
+DEEPEST = 2
+
+
+@dataclass(slots=True)
+class _Watched:
+    pace: Pace = field(default_factory=Pace)
+    parts: dict[str, Part] = field(default_factory=dict)  #: of what has begun, as of the last look
+    looked_at: float = float("-inf")
+    rest: float = SWEEP_SECONDS
+
+
+class Sweep:
+    """`publish` tells those who watch the job what the board has of it."""
+
+    def __init__(
+        self,
+        library: Library,
+        board: Board,
+        audience: Audience,
+        feeds: ItemFeeds,
+        publish: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._library = library
+        self._board = board
+        self._audience = audience
+        self._feeds = feeds
+        self._publish = publish
+        self._clock = clock
+        self._watched: dict[str, _Watched] = {}
+        self._recent: dict[str, tuple[float, Figures]] = {}
+        self._looking = asyncio.Lock()
+
+    async def run(self) -> None:
+        await in_rounds(self.round, seconds=SWEEP_SECONDS, share=SHARE, action="hub_sweep")
+
+    async def round(self) -> None:
+        """One look at each batch that is watched and due."""
+        now = self._clock()
+        self._recent = {each: look for each, look in self._recent.items() if now - look[0] <= SWEEP_SECONDS}
+        batches = await self._batches()
+        self._watched = {batch_id: self._watched.get(batch_id) or _Watched() for batch_id in batches}
+        for batch_id, watched in tuple(self._watched.items()):
+            if self._clock() - watched.looked_at < watched.rest - SWEEP_SECONDS / 10:
+                continue
+            watched.looked_at = self._clock()
+            news = self._board.figure(batch_id, await self.figures(batch_id))
+            watched.rest = SWEEP_SECONDS if news else min(watched.rest * 2, QUIET_SECONDS)
+            if news:
+                self._publish(batch_id)
+
+    def wake(self, batch_id: str) -> None:
+        """Something has happened to the batch: it is looked at in the next round."""
+        if batch_id in self._watched:
+            self._watched[batch_id].rest = SWEEP_SECONDS
+
+    async def current(self, batch_id: str) -> Figures:
+        """How the batch stands, as of half a second ago at most: many who ask at once share one look."""
+        async with self._looking:
+            known = self._recent.get(batch_id)
+            if known is None or self._clock() - known[0] > SWEEP_SECONDS:
+                return await self.figures(batch_id)
+            return known[1]
+
+    async def figures(self, batch_id: str, *, depth: int = 1) -> Figures:
+        version = time.time_ns() // 1000 - BEFOREHAND
+        standing = await self._library.batches.standing(batch_id)
+        watched = self._watched.get(batch_id)
+        before = watched.parts if watched else {}
+        begun = {item.job_id: await self._part(item, before.get(item.job_id), depth) for item in standing.begun}
+        parts, pace = list(begun.values()), None
+        if watched is not None:
+            watched.parts = begun
+            watched.pace.note(self._clock(), items_done(standing, parts))
+            moves = standing.counts.running or not standing.counts.paused
+            pace = watched.pace.items_per_second if moves else None
+        figures = Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
+        self._recent[batch_id] = (self._clock(), figures)
+        return figures
+
+    async def _part(self, item: BegunItem, before: Part | None, depth: int) -> Part:
+        """One that waits or is paused is as far as it was when it was last seen to run."""
+        if item.kind in BATCH_KINDS:
+            within = await self.figures(item.job_id, depth=depth + 1) if depth < DEEPEST else None
+            return Part((within and within.progress) or Progress(), item.positions)
+        newest = self._board.progress(item.job_id)
+        if item.state is not State.RUNNING or newest is None:
+            return before.at_rest() if before is not None else Part(Progress(), item.positions)
+        return Part(newest.progress, item.positions, fetched=newest.phase not in (Phase.EXTRACTING, Phase.DOWNLOADING))
+
+    async def _batches(self) -> list[str]:
+        """Those that are watched, by name, as items or with everything, and whose row is known."""
+        all_of_them = await self._library.batches.unfinished_ids() if self._audience.everything else ()
+        watched = {*all_of_them, *self._audience.named, *self._feeds.in_flight}
+        return [each for each in watched if self._board.runs_batch(each)]
