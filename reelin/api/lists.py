@@ -14,7 +14,7 @@ MAX_URLS = 100_000
 #: So many of the entries that cannot be used are named; the others are counted.
 NAMED = 100
 #: After so many entries others get the processor: a thread that computes would keep the event loop from it.
-_BREATH = 50
+_BREATH = 100
 _CORRECT = "Correct them, or send skip_invalid=true to run the others."
 
 
@@ -42,6 +42,8 @@ def check_list(
 
     Takes some seconds for 100,000: call it in a thread. Raises UnusableEntries, InvalidInput.
     """
+    if not text and len(entries) > MAX_URLS:
+        raise _too_many()
     urls: list[str] = []
     named: list[FieldError] = []
     unusable = 0
@@ -49,8 +51,7 @@ def check_list(
         if number % _BREATH == 0:
             time.sleep(0)
         if len(urls) + unusable == MAX_URLS:
-            message, remedy = f"The list has more than {MAX_URLS:,} URLs.", f"Submit at most {MAX_URLS:,} at once."
-            raise InvalidInput(message, remedy=remedy, field="urls")
+            raise _too_many()
         try:
             urls.append(_checked(entry, allowed))
         except InvalidInput as error:
@@ -62,6 +63,11 @@ def check_list(
     if not urls:
         raise InvalidInput("The list has no URL that can be used.", remedy="Give at least one URL.", field="urls")
     return CheckedList(tuple(urls), unusable)
+
+
+def _too_many() -> InvalidInput:
+    remedy = f"Submit at most {MAX_URLS:,} at once."
+    return InvalidInput(f"The list has more than {MAX_URLS:,} URLs.", remedy=remedy, field="urls")
 
 
 def _numbered(entries: Sequence[object], *, text: bool) -> Iterator[tuple[int, object]]:

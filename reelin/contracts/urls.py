@@ -35,7 +35,7 @@ def check_url(text: str, *, allowed: tuple[IPNetwork, ...] = ()) -> str:
     url = text.strip()
     if not url or len(url) > MAX_URL_LENGTH:
         raise InvalidInput(f"A URL has 1 to {MAX_URL_LENGTH} characters.", remedy=_REMEDY, field="url")
-    if any(character.isspace() or not character.isprintable() for character in url) or "\\" in url:
+    if not url.isprintable() or " " in url or "\\" in url:  # of what is space, only " " is printable
         raise InvalidInput("A URL has no spaces, backslashes or control characters.", remedy=_REMEDY, field="url")
     parts = _split(url)
     if parts.scheme not in ("http", "https"):
@@ -77,11 +77,14 @@ def _split(url: str) -> SplitResult:
 
 def literal_address(host: str) -> IPAddress | None:
     """The address that `host` spells out, in any of the ways that resolvers accept (2130706433, 0x7f.1), else None."""
+    numeric = all(label[:1].isdigit() for label in host.strip("[]").rstrip(".").split("."))
+    if ":" not in host and not numeric:
+        return None  # a name, as most are
     try:
         return ipaddress.ip_address(host.strip("[]").split("%")[0])
     except ValueError:
         pass
-    if not host or not all(label and (label[0].isdigit()) for label in host.rstrip(".").split(".")):
+    if not numeric:
         return None
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))

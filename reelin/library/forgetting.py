@@ -14,7 +14,7 @@ from reelin.library.rows import find, get
 from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken
 
-_AT_A_TIME = 500
+_AT_A_TIME = 250
 
 
 class Forgetting:

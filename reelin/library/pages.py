@@ -52,7 +52,7 @@ class JobFilter:
         if self.kind:
             found.append(jobs.c.kind.in_(self.kind))
         if self.site is not None:
-            found.append(jobs.c.site == self.site)
+            found.append((jobs.c.site if self.parent is None else items.c.site) == self.site)
         if self.failure is not None:
             found.append(jobs.c.failure_kind == self.failure)
         if self.q:
@@ -77,7 +77,7 @@ class JobFilter:
         query = query.group_by(self.state_column)
         if self.parent is None:
             return query.select_from(jobs).where(*self.conditions(with_state=False))
-        if self.kind or self.site is not None or self.failure is not None or self.q:
+        if self.kind or self.failure is not None or self.q:
             query = query.join_from(items, jobs, items.c.job_id == jobs.c.id)
         return query.where(*self.conditions(with_state=False))
 

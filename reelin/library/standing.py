@@ -76,7 +76,7 @@ async def note_idle(connection: AsyncConnection) -> int:
 
 async def _in_work(connection: AsyncConnection, owner: str, url: str) -> bool:
     unfinished = jobs.c.state.in_(tuple(sorted(UNFINISHED_STATES)))
-    query = select(exists().where(jobs.c.owner == owner, jobs.c.url == url, unfinished))
+    query = select(exists().where(jobs.c.owner == owner, jobs.c.url == url, jobs.c.kind.in_(_SINGLE), unfinished))
     return bool((await connection.execute(query)).scalar())
 
 

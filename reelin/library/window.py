@@ -199,7 +199,7 @@ async def _first_of(
 
 async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_Candidate]) -> list[JobRecord]:
     """A job at several positions is one job; one that runs for someone else is not started again."""
-    job_ids = list({each.job_id for each in chosen})
+    job_ids = list(dict.fromkeys(each.job_id for each in chosen))
     if not job_ids:
         return []
     await connection.execute(
@@ -208,7 +208,7 @@ async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_
     held = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.held)
     mine = {row.id: record(row) for row in await connection.execute(held)}
     await write(connection, jobs.c.id.in_(list(mine)), held=False)
-    return [mine[job_id] for job_id in dict.fromkeys(each.job_id for each in chosen) if job_id in mine]
+    return [mine[job_id] for job_id in job_ids if job_id in mine]
 
 
 async def choose(connection: AsyncConnection, batch_id: str, positions: Collection[int]) -> None:

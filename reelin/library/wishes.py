@@ -29,7 +29,7 @@ from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _OVER = (State.FAILED, State.PARTIAL, State.CANCELLED)
 #: Jobs of one transaction: others get their turn between two of them.
-AT_A_TIME = 500
+AT_A_TIME = 250
 
 
 class Wish(StrEnum):

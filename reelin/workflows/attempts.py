@@ -126,6 +126,8 @@ async def _try_unless_paused(work: Work, attempt: Attempt, wish: Wish) -> FetchR
     except asyncio.CancelledError:
         running.cancel()
         await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # or the log complains that nobody looked at it
         raise
     if running.done():
         return running.result()

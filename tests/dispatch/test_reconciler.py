@@ -73,3 +73,45 @@ async def test_a_cancel_that_temporal_has_not_heard_of_is_passed_on(desk: Desk) 
     description = await handle.describe()
     assert description.raw_description.workflow_extended_info.cancel_requested
     await handle.terminate()
+
+
+async def _signals(handle: WorkflowHandle[object, object]) -> list[str]:
+    history = await handle.fetch_history()
+    return [
+        event.workflow_execution_signaled_event_attributes.signal_name
+        for event in history.events
+        if event.HasField("workflow_execution_signaled_event_attributes")
+    ]
+
+
+async def test_a_pause_that_temporal_has_not_heard_of_is_passed_on_until_the_job_stands_still(desk: Desk) -> None:
+    job, handle = await _started(desk)
+    await desk.library.jobs.request_pause(job.id)
+    await desk.reconciler.sweep()
+    assert await _signals(handle) == ["pause"]
+    await desk.library.jobs.pause(job.id, job.run)
+    await desk.reconciler.sweep()
+    assert await _signals(handle) == ["pause"]
+    await handle.terminate()
+
+
+async def test_a_resume_that_temporal_has_not_heard_of_is_passed_on_once(desk: Desk) -> None:
+    job, handle = await _started(desk)
+    await desk.library.jobs.request_pause(job.id)
+    await desk.library.jobs.pause(job.id, job.run)
+    await desk.library.jobs.request_resume(job.id)
+    await desk.reconciler.sweep()
+    await desk.reconciler.sweep()
+    assert await _signals(handle) == ["resume"]
+    await handle.terminate()
+
+
+async def test_all_unfinished_jobs_are_compared_however_many_there_are(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = desk.library.jobs.unfinished_pages
+    monkeypatch.setattr(desk.library.jobs, "unfinished_pages", lambda: pages(size=2))
+    jobs = [(await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job for _ in range(5)]
+    await desk.library.jobs.mark_dispatched([(job.id, job.run) for job in jobs])
+    assert await desk.reconciler.sweep() == 5
+    assert len(await desk.library.jobs.undispatched()) == 5

@@ -10,10 +10,10 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import State
+from reelin.contracts.jobs import Kind, State
 from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, FetchResult
 from tests.workflows.conftest import Stage
-from tests.workflows.script import DONE, IS_PLAYLIST, Script, failing
+from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, Script, failing
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -72,3 +72,15 @@ async def test_a_url_that_turns_out_to_be_a_playlist_goes_on_as_one_under_the_sa
     assert script.advanced == 1
     description = await stage.client.get_workflow_handle(handle.id).describe()
     assert description.workflow_type == PLAYLIST_WORKFLOW
+
+
+async def test_a_playlist_that_is_paused_while_it_is_looked_at_is_looked_at_again(stage: Stage) -> None:
+    script = Script(["hang", EXPANDED])
+    handle = await stage.start(script, Kind.PLAYLIST)
+    await until(lambda: script.attempts)
+    await handle.signal(PAUSE)
+    await until(lambda: script.paused)
+    assert not script.advanced
+    await handle.signal(RESUME)
+    assert (await handle.result()).state is State.COMPLETED
+    assert script.advanced and len(script.attempts) == 2

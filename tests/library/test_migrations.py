@@ -1,0 +1,236 @@
+"""A database of any earlier version is brought to the newest one with what it holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import reelin.library
+from reelin.contracts.jobs import State
+from reelin.library import JobFilter, Library, NewJob, Wish
+from reelin.library.tables import metadata
+from tests.library.samples import expanded, new_job, publish, states
+
+_MIGRATIONS = Path(reelin.library.__file__).parent / "migrations"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def revisions() -> list[str]:
+    """From the first to the newest."""
+    scripts = ScriptDirectory.from_config(_config())
+    return [script.revision for script in reversed(list(scripts.walk_revisions()))]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'reelin.db'}"
+    else:
+        yield request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """A server of its own, reached by its socket only."""
+    pytest.importorskip("asyncpg")
+    folder = _programs()
+    if folder is None or (os.geteuid() == 0 and shutil.which("runuser") is None):
+        pytest.skip("There is no PostgreSQL on this machine.")
+    home = Path(tempfile.mkdtemp(prefix="reelin-pg-"))
+    try:
+        _run(folder, home, "initdb", "-D", str(home / "data"), "-U", "reelin", "-A", "trust", "--no-sync")
+        options = f"-c listen_addresses= -c unix_socket_directories={home} -c fsync=off"
+        _run(folder, home, "pg_ctl", "-D", str(home / "data"), "-o", options, "-l", str(home / "log"), "-w", "start")
+        try:
+            yield f"postgresql://reelin@/postgres?host={home}"
+        finally:
+            _run(folder, home, "pg_ctl", "-D", str(home / "data"), "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(home)
+
+
+def _programs() -> Path | None:
+    found = shutil.which("initdb")
+    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((place for place in reversed(places) if (place / "initdb").exists()), None)
+
+
+def _run(folder: Path, home: Path, program: str, *arguments: str) -> None:
+    """Its server refuses to run as root."""
+    command_line = [str(folder / program), *arguments]
+    if os.geteuid() == 0:
+        shutil.chown(home, "nobody")
+        command_line = ["runuser", "-u", "nobody", "--", *command_line]
+    subprocess.run(command_line, check=True, capture_output=True, cwd=home, timeout=60)
+
+
+async def _at(url: str, revision: str, *, filled: bool) -> None:
+    """Leaves a database of that version behind, with a job, a video and a file in it."""
+    driver = "sqlite+aiosqlite" if url.startswith("sqlite") else "postgresql+asyncpg"
+    engine = create_async_engine(url.replace(url.partition(":")[0], driver, 1))
+
+    def upgrade(connection: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        if filled:
+            _fill(connection)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+_ROWS = {
+    "jobs": {
+        "id": "video-old",
+        "kind": "video",
+        "state": "completed",
+        "url": "https://example.org/old",
+        "title": "An old film",
+        "owner": "local",
+        "preset": "best",
+        "options": "{}",
+        "priority": 3,
+        "force": False,
+        "run": 1,
+        "attempt": 1,
+        "cancel_requested": False,
+        "keep_partial": False,
+        "pause_requested": False,
+        "resumed": False,
+        "held": False,
+        "standalone": True,
+        "depth": 0,
+        "version": 1,
+        "site": "example.org",
+    },
+    "videos": {
+        "id": "v-old",
+        "owner": "local",
+        "url": "https://example.org/old",
+        "site": "example.org",
+        "state": "downloaded",
+    },
+    "files": {
+        "id": "f-old",
+        "video_id": "v-old",
+        "job_id": "video-old",
+        "role": "media",
+        "path": "old.mp4",
+        "size_bytes": 10,
+        "sha256": "0" * 64,
+    },
+}
+_MOMENTS = {"jobs": "submitted_at", "videos": "added_at", "files": "published_at"}
+
+
+def _fill(connection: Connection) -> None:
+    for table, row in _ROWS.items():
+        known = {column["name"] for column in inspect(connection).get_columns(table)}
+        values = {name: value for name, value in row.items() if name in known}
+        names = ", ".join([*values, _MOMENTS[table]])
+        marks = ", ".join([*(f":{name}" for name in values), "'2026-01-02 03:04:05'"])
+        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)
+
+
+@pytest.mark.timeout(120)
+async def test_every_earlier_version_is_upgraded_with_what_it_holds(url: str) -> None:
+    for revision in revisions():
+        await _at(url, revision, filled=revision == revisions()[0])
+    library = Library(url)
+    await library.open()
+    try:
+        job = await library.jobs.get("video-old")
+        assert (job.state, job.standalone, job.held, job.resumed) == (State.COMPLETED, True, False, False)
+        video = await library.videos.get("v-old")
+        assert (video.state, [file.path for file in video.files]) == ("downloaded", ["old.mp4"])
+    finally:
+        await library.close()
+
+
+@pytest.mark.parametrize("revision", revisions())
+async def test_an_upgraded_database_works_like_a_new_one(tmp_path: Path, revision: str) -> None:
+    url = f"sqlite:///{tmp_path / 'reelin.db'}"
+    await _at(url, revision, filled=True)
+    library = Library(url)
+    await library.open()
+    try:
+        assert not (await library.jobs.submit(_old())).fresh
+        await _use(library)
+    finally:
+        await library.close()
+
+
+@pytest.mark.timeout(120)
+async def test_what_the_library_does_works_on_this_database(url: str) -> None:
+    library = Library(url)
+    await library.open()
+    try:
+        await _use(library)
+    finally:
+        await library.close()
+
+
+@pytest.mark.timeout(120)
+async def test_the_migrations_make_the_tables_that_the_code_believes_in(url: str) -> None:
+    await _at(url, "head", filled=False)
+    driver = "sqlite+aiosqlite" if url.startswith("sqlite") else "postgresql+asyncpg"
+    engine = create_async_engine(url.replace(url.partition(":")[0], driver, 1))
+    async with engine.connect() as connection:
+        found = await connection.run_sync(_tables)
+    await engine.dispose()
+    for table in metadata.sorted_tables:
+        columns, indexes = found[table.name]
+        assert columns == {column.name for column in table.columns}
+        assert indexes >= {str(index.name) for index in table.indexes}
+
+
+def _tables(connection: Connection) -> dict[str, tuple[set[str], set[str]]]:
+    inspector = inspect(connection)
+    return {
+        name: (
+            {column["name"] for column in inspector.get_columns(name)},
+            {str(index["name"]) for index in inspector.get_indexes(name)},
+        )
+        for name in inspector.get_table_names()
+    }
+
+
+def _old() -> NewJob:
+    return replace(new_job("old"), id="video-old")
+
+
+async def _use(library: Library) -> None:
+    """One of each kind of statement that differs between databases."""
+    await expanded(library, "a", "b", "a")
+    released = await library.window.release("bulk-one", at_once=1, limit_of=lambda site: None)
+    await publish(library, released.jobs[0].id)
+    assert await states(library) == ["completed", "queued", "completed"]
+    page = await library.jobs.page(JobFilter(parent="bulk-one"), sort="-size", limit=2, cursor=None)
+    await library.jobs.page(JobFilter(parent="bulk-one"), sort="-size", limit=2, cursor=page.next_cursor)
+    assert [granted.matched async for granted in library.wishes.all(Wish.CANCEL, JobFilter(with_items=True))]
+    assert [granted.matched async for granted in library.wishes.all(Wish.RETRY, JobFilter(parent="bulk-one"))]
+    await library.wishes.prioritise("bulk-one", 1)
+    assert (await library.jobs.throughput(60)).completed == 1
+    await library.shelf.lost(await library.shelf.files_after(""))
+    await library.shelf.settle()
+    await library.jobs.forget("bulk-one")
+    assert await library.jobs.find("bulk-one") is None
