@@ -23,27 +23,50 @@ FILE = "/file/300000/kind.mp4"
 
 @dataclass(frozen=True)
 class Provocation:
-    """`path` of the origin with `faults`, or of the `Site`; the file itself is asked for after yt-dlp's probe."""
+    """`path` of the origin with `faults`, or of the `Site`. `resumed`: after a kill in the middle of the file.
+
+    A file that is given directly is asked for once, and what yt-dlp is told first counts as the page's answer; an
+    attempt that goes on from bytes that are there looks at the URL once more, and then asks for the rest.
+    """
 
     kind: FailureKind
     path: str
     faults: Mapping[str, str | int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     on_site: bool = False
+    resumed: bool = False
     wait: float | None = None
+    #: The wait is told as the date on which it ends.
+    dated: bool = False
 
     def url(self, origin: Origin, site: Site) -> str:
         if "://" in self.path:
             return self.path
-        return site.url + self.path if self.on_site else origin.url_for(self.path, **self.faults)
+        if self.on_site:
+            return site.url + self.path
+        dates = {"retry_after": formatdate(time() + (self.wait or 0), usegmt=True)} if self.dated else {}
+        return origin.url_for(self.path, **self.faults, **dates)
 
 
 def _page(kind: FailureKind, status: int, **faults: str | int) -> Provocation:
     return Provocation(kind, FILE, {"fail": f"{status}x{ALWAYS}", **faults})
 
 
-def _file(kind: FailureKind, status: int, **faults: str | int) -> Provocation:
-    return _page(kind, status, skip=1, **faults)
+def _rest(
+    kind: FailureKind, faults: Mapping[str, str | int], *, wait: float | None = None, dated: bool = False
+) -> Provocation:
+    """Of a file given directly, of which a killed attempt has fetched the beginning by the first request."""
+    return Provocation(kind, FILE, {"rate": 300_000, "skip": 2, **faults}, resumed=True, wait=wait, dated=dated)
+
+
+def _file(kind: FailureKind, status: int) -> Provocation:
+    return _rest(kind, {"fail": f"{status}x{ALWAYS}"})
+
+
+def _led(kind: FailureKind, status: int) -> Provocation:
+    """The rest of a file that a page names."""
+    faults = {"seg_rate": 300_000, "seg_skip": 2, "seg_fail": f"{status}x{ALWAYS}"}
+    return Provocation(kind, "/page/kind", {"media": FILE, **faults}, resumed=True)
 
 
 def _fragment(kind: FailureKind, status: int) -> Provocation:
@@ -59,18 +82,22 @@ PROVOCATIONS: dict[str, Provocation] = {
         _KIND.RATE_LIMITED, FILE, {"fail": f"429x{ALWAYS}", "retry_after": "17"}, wait=17
     ),
     "429 with Retry-After as a date": Provocation(
-        _KIND.RATE_LIMITED,
-        FILE,
-        {"fail": f"429x{ALWAYS}", "skip": 1, "retry_after": formatdate(time() + 600, usegmt=True)},
-        wait=600,
+        _KIND.RATE_LIMITED, FILE, {"fail": f"429x{ALWAYS}"}, wait=600, dated=True
+    ),
+    "429 on the file with Retry-After as a date": _rest(
+        _KIND.RATE_LIMITED, {"fail": f"429x{ALWAYS}"}, wait=600, dated=True
     ),
     "a challenge instead of a page": Provocation(_KIND.BOT_CHECK, "/challenge", on_site=True),
     "500 on the page": _page(_KIND.SITE_ERROR, 500),
     "503 on the page": _page(_KIND.SITE_ERROR, 503),
     "503 on the file": _file(_KIND.SITE_ERROR, 503),
-    "503 on the file with Retry-After": Provocation(
-        _KIND.SITE_ERROR, FILE, {"fail": f"503x{ALWAYS}", "skip": 1, "retry_after": "23"}, wait=23
+    "503 on the page with Retry-After": Provocation(
+        _KIND.SITE_ERROR, FILE, {"fail": f"503x{ALWAYS}", "retry_after": "23"}, wait=23
     ),
+    "503 on the file with Retry-After": _rest(
+        _KIND.SITE_ERROR, {"fail": f"503x{ALWAYS}", "retry_after": "23"}, wait=23
+    ),
+    "503 on a file that a page led to": _led(_KIND.SITE_ERROR, 503),
     "503 on a fragment": _fragment(_KIND.SITE_ERROR, 503),
     "408 on the page": _page(_KIND.SITE_ERROR, 408),
     "408 on the file": _file(_KIND.SITE_ERROR, 408),
@@ -78,13 +105,23 @@ PROVOCATIONS: dict[str, Provocation] = {
     "425 on the file": _file(_KIND.SITE_ERROR, 425),
     "an empty file": Provocation(_KIND.SITE_ERROR, "/empty.mp4", on_site=True),
     "a reset": Provocation(_KIND.NETWORK, "/reset.mp4", on_site=True),
-    "a short read": Provocation(_KIND.NETWORK, FILE, {"drop_after": 1000, "drop_times": ALWAYS, "skip": 1}),
+    "a short read": Provocation(_KIND.NETWORK, FILE, {"drop_after": 1000, "drop_times": ALWAYS}),
+    "a short read of the rest": _rest(_KIND.NETWORK, {"drop_after": 1000, "drop_times": ALWAYS}),
     "a short read of a fragment": Provocation(_KIND.NETWORK, HLS, {"seg_drop_after": 1000, "seg_drop_times": ALWAYS}),
-    "a stall": Provocation(_KIND.NETWORK, FILE, {"stall_after": 1000, "stall_times": ALWAYS, "skip": 1}),
+    "a stall": Provocation(_KIND.NETWORK, FILE, {"stall_after": 1000, "stall_times": ALWAYS}),
+    "a stall of the rest": _rest(_KIND.NETWORK, {"stall_after": 1000, "stall_times": ALWAYS}),
     "a stall of a fragment": Provocation(_KIND.NETWORK, HLS, {"seg_stall_after": 1000, "seg_stall_times": ALWAYS}),
     "nobody listens": Provocation(_KIND.NETWORK, "http://127.0.0.1:1/video.mp4"),
     "a name that does not exist": Provocation(_KIND.DNS, "http://no-such-host.invalid/video.mp4"),
     "403 on a fragment": _fragment(_KIND.EXPIRED_URL, 403),
+    "403 on a file that a page led to": _led(_KIND.EXPIRED_URL, 403),
+    # The first attempt asks by the redirect and then directly, the second one too before it asks for the rest.
+    "403 on a file that a redirect led to": Provocation(
+        _KIND.EXPIRED_URL,
+        "/redirect",
+        {"to": f"{FILE}?rate=300000&fail=403x{ALWAYS}&skip=4&key=redirected"},
+        resumed=True,
+    ),
     "416 on the file": _file(_KIND.RESUME_CONFLICT, 416),
     "streams that ffmpeg cannot merge": Provocation(_KIND.PROCESSING, "/dash/manifest.mpd", {"seg_changed_after": 0}),
     "a file that cannot be opened": Provocation(_KIND.PROCESSING, "/clip.mp4", {"changed_after": 0}),

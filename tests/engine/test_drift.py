@@ -24,6 +24,7 @@ from yt_dlp.downloader.external import FFmpegFD
 from yt_dlp.downloader.fragment import FragmentFD
 from yt_dlp.postprocessor import FFmpegPostProcessor
 from yt_dlp.utils import RetryManager, parse_http_range
+from yt_dlp.utils.networking import normalize_url
 
 from reelin.engine.child import direct, downloader, fragments
 from reelin.engine.programs import YT_DLP_CHECKED
@@ -35,6 +36,8 @@ STANDS_ON: tuple[tuple[Callable[..., Any], str, str], ...] = (
     (YoutubeDL.dl, "downloader", "3460cd46047f"),
     (YoutubeDL.process_info, "downloader, task", "bf48c35f933e"),
     (YoutubeDL.process_ie_result, "downloader", "9f241d75003c"),
+    (YoutubeDL.extract_info, "downloader", "61f33f40cbeb"),
+    (YoutubeDL.close, "downloader", "e6236b076fa2"),
     (YoutubeDL.urlopen, "downloader, egress", "d60df7269df0"),
     (YoutubeDL.add_default_info_extractors, "downloader", "995a9bcec570"),
     (YoutubeDL._forceprint, "downloader", "493ac6782013"),
@@ -51,6 +54,7 @@ STANDS_ON: tuple[tuple[Callable[..., Any], str, str], ...] = (
     (FileDownloader.report_retry, "fragments", "87050321c271"),
     (FileDownloader.slow_down, "transfer", "c72e6d4d362b"),
     (FileDownloader._get_impersonate_target, "transfer", "bb7a511f69e2"),
+    (normalize_url, "task", "a265e5adb61d"),
     (parse_http_range, "transfer", "99295ab00511"),
     (HttpFD.real_download, "direct, transfer", "88f3c961f700"),
     (HlsFD.real_download, "fragments", "7932e59f8d4a"),
@@ -82,8 +86,8 @@ OURS: tuple[type, ...] = (
     fragments.DashFD,
 )
 #: Ours alone, on top of theirs.
-NEW = frozenset({"keep", "hook_finished", "_announce_wait", "_fragment_params", "_reconcile", "_vouched", "_part",
-                 "_record", "_fragments", "__init__"})  # fmt: skip
+NEW = frozenset({"__init__", "promised", "_answer", "keep", "hook_finished", "_announce_wait", "_fragment_params",
+                 "_reconcile", "_vouched", "_part", "_record", "_fragments"})  # fmt: skip
 
 
 def advice(modules: str) -> str:

@@ -41,6 +41,8 @@ _NOTHING = {"fragments": 0, "bytes": 0}
 class CrashSafeFragments(QuietFD):
     """Over yt-dlp's FragmentFD. `ctx["appended"]` is the number of fragments in the part: nobody else writes it."""
 
+    _lost: Exception | None = None
+
     def _prepare_and_start_frag_download(self, ctx: Context, info_dict: dict[str, Any]) -> None:
         ctx["identity"] = f"{stream_identity(info_dict)}|{ctx['total_frags']}"
         super()._prepare_and_start_frag_download(ctx, info_dict)
@@ -150,6 +152,23 @@ class CrashSafeFragments(QuietFD):
         self._hook_progress({"filename": ctx["filename"], **meter.status()}, info_dict)
         ctx["started"] = time.time()
         return float(ctx["started"])
+
+    def _download_fragment(
+        self,
+        ctx: Context,
+        frag_url: str,
+        info_dict: dict[str, Any],
+        headers: Any = None,
+        request_data: Any = None,
+    ) -> Any:
+        """One that is lost loses the stream: no other thread begins another, to try it in vain for as long."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            return super()._download_fragment(ctx, frag_url, info_dict, headers, request_data)
+        except Exception as error:
+            self._lost = error
+            raise
 
     def report_retry(self, err: Exception, *args: Any, **kwargs: Any) -> None:
         """A fragment's own downloader has tried again as often as it is worth; raise what it met, not its text."""

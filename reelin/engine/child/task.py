@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from yt_dlp.utils.networking import normalize_url
+
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.media import Downloaded, Extracted, ScratchFile
 from reelin.engine.child.channel import Outlet
@@ -117,8 +119,7 @@ class DownloadRun:
         }
 
     def _on_video(self, info: Info, postprocessors: list[dict[str, Any]]) -> None:
-        # A file that was given directly has no other address that a new extraction could find.
-        self._extracted = not (info.get("direct") and info.get("webpage_url") == self._task.url)
+        self._extracted = not _is_given_directly(info, self._task.url)
         refuse_unsafe(str(info.get("ext")).lower())
         self._reporter.video(info, describe(info, self._task.url).title, copies(info, postprocessors))
         self._watch.expect(info.get("duration"))
@@ -144,6 +145,11 @@ class DownloadRun:
         except Exception as error:
             failure = translate(error, extracted=self._extracted, messages=self._log.errors)
             raise self._egress.explain(failure) from error
+
+
+def _is_given_directly(info: Info, url: str) -> bool:
+    """Such a file has no other address that a new extraction could find. What yt-dlp had to escape is the same one."""
+    return bool(info.get("direct")) and normalize_url(info.get("url") or "") == normalize_url(url)
 
 
 def run_extract(task: ExtractTask, outlet: Outlet, tools: Tools) -> Extracted:
