@@ -10,7 +10,7 @@ import pytest
 from reelin.contracts.jobs import Counts, State
 from reelin.contracts.work import PAUSE, POKE, RESUME
 from tests.api.service import Api
-from tests.library.samples import begun, fail, let_go, publish
+from tests.library.samples import begun, fail, let_go, listed, publish
 
 
 async def _list(api: Api, *names: str) -> str:
@@ -96,11 +96,7 @@ async def test_a_preview_runs_what_was_chosen(api: Api) -> None:
     job = await api.submit(kind="playlist", preview=True)
     await begun(api.library, job.id)
     await api.library.batches.open(job.id, 1)
-    entries = [(await api.submit(url=f"https://example.org/{name}")).id for name in "ab"]
-    assert entries
-    from tests.library.samples import listed
-
-    page = [listed(name, id=f"video-{name}") for name in ("one", "two", "three")]
+    page = [listed(name, id=f"video-{name}") for name in ("first", "second", "third")]
     await api.library.batches.store_page(job.id, 1, page, start=0)
     await api.library.batches.expanded(job.id, 1, total=3)
     await api.library.jobs.pause(job.id, 1)
