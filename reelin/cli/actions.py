@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -145,7 +145,7 @@ def _act(
     which: Selection,
     *,
     everything: bool,
-    body: dict[str, object] | None = None,
+    body: Mapping[str, object] | None = None,
     as_json: bool,
 ) -> None:
     if bool(job_ids) + bool(which) + everything != 1:

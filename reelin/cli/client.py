@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, SSEError, connect_sse
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from reelin import __version__
 from reelin.cli.endpoint import Endpoint
@@ -39,7 +39,7 @@ class Page(Message, Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None = None
-    counts: dict[State, int] = {}
+    counts: dict[State, int] = Field(default_factory=dict)
 
 
 class Accepted(Message):

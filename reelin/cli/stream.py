@@ -25,7 +25,7 @@ _LONGEST_PAUSE_SECONDS = 3.0
 
 @dataclass
 class Watched:
-    """The jobs that are not final yet, and the newest version seen of each. Items of `batches` are shown, not waited for."""
+    """The jobs that are not final yet, and the newest version seen of each. Items of `batches` come along."""
 
     unfinished: set[str]
     batches: frozenset[str] = frozenset()
