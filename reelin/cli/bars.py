@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
@@ -71,11 +72,13 @@ class Batches:
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}
+        self._begun: dict[str, datetime] = {}
         self._failures: dict[str, int] = {}
 
     def note(self, job: Job) -> None:
-        if job.kind in describe.BATCH_KINDS:
+        if job.kind in describe.BATCH_KINDS and job.parent_id not in self._totals:
             self._totals[job.id] = job.counts.total if job.counts else 0
+            self._begun[job.id] = job.submitted_at
 
     def holds(self, job: Job) -> bool:
         """Whether the job is shown as an item only."""
@@ -83,6 +86,8 @@ class Batches:
 
     def worth_a_line(self, item: Job) -> bool:
         batch_id = item.parent_id or ""
+        if item.finished_at and item.finished_at < self._begun[batch_id]:
+            return False  # it ended before what failed beside it was tried again
         if item.state is State.FAILED:
             self._failures[batch_id] = self._failures.get(batch_id, 0) + 1
             return self._failures[batch_id] <= _FAILURES

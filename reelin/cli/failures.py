@@ -21,11 +21,12 @@ def show_failures(client: Client, batch: Job) -> None:
     say()
     say(f"{batch.counts.failed:,} of {batch.counts.total:,} failed:")
     items = _failed(client, batch, NAMED)
+    remedies: set[str] = set()
     for item in items:
-        _show(item)
+        _show(item, remedies)
     if batch.counts.failed > len(items) == NAMED:
         say(f"  … All of them: reelin ls --parent {short_id(batch.id)} --state failed --all")
-    say(f"To try again just what failed: reelin retry {short_id(batch.id)}")
+    say(f"To try again just what failed: {_retry(batch)}")
 
 
 def by_kind(client: Client, batch: Job) -> str:
@@ -41,8 +42,20 @@ def _failed(client: Client, batch: Job, limit: int) -> list[Job]:
     return list(client.jobs({"parent": batch.id, "state": State.FAILED.value}, limit=limit))
 
 
-def _show(item: Job) -> None:
+def _retry(batch: Job) -> str:
+    this = short_id(batch.id)
+    # By itself, one that was cancelled would run what was cancelled too.
+    return f"reelin retry --parent {this} --state failed" if batch.state is State.CANCELLED else f"reelin retry {this}"
+
+
+def _show(item: Job, remedies: set[str]) -> None:
+    """Each remedy is said once: `remedies` are those that were."""
     what = name(item)
     say(f"  #{item.position}  {what}" + (f"  {item.url}" if item.url and item.url != what else ""))
-    for line in failure_lines(item.failure) if item.failure else ():
-        say(f"      {line}")
+    if item.failure is None:
+        return
+    kind_and_message, remedy = failure_lines(item.failure)
+    say(f"      {kind_and_message}")
+    if remedy not in remedies:
+        say(f"      {remedy}")
+        remedies.add(remedy)
