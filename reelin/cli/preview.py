@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reelin.cli.client import Client
 from reelin.cli.console import print_json, say, screen
-from reelin.cli.describe import BATCH_KINDS, name
+from reelin.cli.describe import name
 from reelin.cli.stream import follow
 from reelin.cli.tables import preview_table, print_table
 from reelin.cli.text import plural, short_id
@@ -41,7 +41,7 @@ def show_preview(client: Client, job: Job, *, as_json: bool) -> None:
     this = short_id(job.id)
     if total > _SHOWN:
         say(f"The first {_SHOWN}. All of them: reelin ls --parent {this} --all")
-    if job.kind in BATCH_KINDS and not job.state.final:
-        say("Nothing was downloaded yet.")
-        say(f"Some of it: reelin resume {this} --positions 1,4")
-        say(f"All of it:  reelin resume {this}      None: reelin cancel {this}")
+    say()
+    say(f"Some of it: reelin resume {this} --positions 1,4")
+    say(f"All of it:  reelin resume {this}")
+    say(f"Nothing:    reelin cancel {this}")

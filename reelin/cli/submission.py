@@ -44,20 +44,20 @@ def submit_list(client: Client, text: str, common: Mapping[str, Any], *, skip_in
     try:
         accepted = client.submit_list(text, fields)
     except ApiProblem as problem:
-        if len(problem.lines) == 1 and not problem.problem.errors[0].field.startswith("lines."):
+        if not any(error.field.startswith("lines.") for error in problem.problem.errors):
             raise
         _name_lines(problem)
         raise typer.Exit(1) from None
     if accepted.skipped:
-        complain(f"{plural(accepted.skipped, 'line')} cannot be used and left out.")
+        complain(f"{plural(accepted.skipped, 'line')} cannot be used and were left out.")
     return accepted.job
 
 
 def _name_lines(problem: ApiProblem) -> None:
-    lines = problem.lines
-    complain(*(f"✗ {line}" for line in lines[:_NAMED]))
-    if len(lines) > _NAMED:
-        complain(f"  … and {len(lines) - _NAMED} more.")
+    errors = problem.problem.errors
+    complain(*(f"✗ {error.message} {error.remedy}" for error in errors[:_NAMED]))
+    if len(errors) > _NAMED:
+        complain("  … " + problem.problem.detail.partition(" cannot be used")[0] + " cannot be used.")
     complain("Nothing was submitted. Correct them, or run the others with --skip-invalid.")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
-from reelin.contracts.jobs import Counts, Kind, Progress, State
-from tests.cli.api import DROP, END, HOLD, READY, Api, a_job, completed, event, failed, problem, running
+from reelin.contracts.jobs import Kind, State
+from tests.cli.api import END, HOLD, READY, Api, a_job, completed, event, failed, problem, running
 
 Reelin = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -63,24 +63,9 @@ def test_get_sends_the_options_that_were_given(api: Api, reelin: Reelin) -> None
     ]
 
 
-def test_a_url_that_is_refused_does_not_stop_the_others(api: Api, reelin: Reelin, capsys: Captured) -> None:
-    api.add(completed(ONE))
-    assert reelin("get", "nonsense", "https://example.org/1") == 1
-    shown = capsys.readouterr()
-    assert "✗ nonsense\n" in shown.err
-    assert "url: The URL names no host. Give a complete address." in shown.err
-    assert "✓ A clip" in shown.out
-
-
-def test_several_downloads_are_watched_over_one_stream(api: Api, reelin: Reelin, capsys: Captured) -> None:
-    api.add(ONE, TWO)
-    api.streams["/api/events"] = [
-        [event(ONE), DROP],
-        [event(TWO), READY, event(completed(ONE)), event(failed(TWO)), HOLD],
-    ]
-    assert reelin("get", "--json", "https://example.org/1", "https://example.org/2") == 1
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["id"], line["state"]) for line in lines] == [(ONE.id, "completed"), (TWO.id, "failed")]
+def test_a_url_that_is_refused_is_told_with_its_remedy(api: Api, reelin: Reelin, capsys: Captured) -> None:
+    assert reelin("get", "nonsense") == 1
+    assert capsys.readouterr().err == "url: The URL names no host. Give a complete address.\n"
 
 
 def test_get_without_waiting_only_submits(api: Api, reelin: Reelin, capsys: Captured) -> None:
