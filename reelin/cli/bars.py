@@ -18,7 +18,7 @@ from rich.text import Text
 
 from reelin.cli import describe
 from reelin.cli.console import print_json, screen
-from reelin.contracts.jobs import Job, State
+from reelin.contracts.jobs import BATCH_KINDS, Job, State
 
 #: Lines in a log: on every change of state or phase, and otherwise not more often than this.
 _LINE_SECONDS = 5.0
@@ -76,7 +76,7 @@ class Batches:
         self._failures: dict[str, int] = {}
 
     def note(self, job: Job) -> None:
-        if job.kind in describe.BATCH_KINDS and job.parent_id not in self._totals:
+        if job.kind in BATCH_KINDS and job.parent_id not in self._totals:
             self._totals[job.id] = job.counts.total if job.counts else 0
             self._begun[job.id] = job.submitted_at
 
@@ -186,7 +186,7 @@ class Bars:
 
 def _rank(job: Job) -> int:
     """The smallest keeps its bar."""
-    if job.kind in describe.BATCH_KINDS and job.parent_id is None:
+    if job.kind in BATCH_KINDS and job.parent_id is None:
         return 0
     return 1 if job.state is State.RUNNING else 2
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from reelin.cli.text import clean, duration, moment, short_id, size
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import Counts, Job, Kind, Progress, ResultFile, State
+from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Progress, ResultFile, State
 
 STYLES = {
     State.QUEUED: "dim",
@@ -21,8 +21,6 @@ STYLES = {
     State.FAILED: "red",
     State.CANCELLED: "dim",
 }
-#: Jobs of these kinds have items.
-BATCH_KINDS = frozenset({Kind.PLAYLIST, Kind.BULK})
 _MARKS = {State.COMPLETED: "✓", State.PARTIAL: "!", State.FAILED: "✗", State.CANCELLED: "–"}
 
 
@@ -187,7 +185,6 @@ def facts(job: Job) -> list[tuple[str, str]]:
             "progress",
             " ".join(part for part in ("" if done is None else f"{done:.1f} %", amount(job.progress)) if part),
         ),
-        *((("items", standing(job.counts)),) if job.counts else ()),
         ("preset", job.preset),
         ("priority", str(job.priority)),
         ("attempt", str(job.attempt) if job.kind not in BATCH_KINDS else ""),

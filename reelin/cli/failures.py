@@ -6,9 +6,9 @@ from collections import Counter
 
 from reelin.cli.client import PAGE_LIMIT, Client
 from reelin.cli.console import say
-from reelin.cli.describe import BATCH_KINDS, failure_lines, name
+from reelin.cli.describe import failure_lines, name
 from reelin.cli.text import short_id
-from reelin.contracts.jobs import Job, State
+from reelin.contracts.jobs import BATCH_KINDS, Job, State
 
 #: So many are named.
 NAMED = 20

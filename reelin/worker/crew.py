@@ -84,8 +84,8 @@ class Crew:
             client=client,
             library=library,
             bus=bus,
-            at_once=self._settings.batch_at_once,
-            site_limits=self._site_limits,
+            at_once=settings.batch_at_once,
+            site_limits=desk.limits,
             bell=self._bell,
         )
         site = SiteActivities(library)

@@ -131,15 +131,8 @@ def test_a_failure_is_told_with_kind_message_and_remedy() -> None:
 
 
 def test_a_batch_is_told_with_what_became_of_its_items() -> None:
-    batch = a_job(kind=Kind.BULK, title="9 URLs", state=State.COMPLETED, counts=Counts(total=9, completed=7, skipped=2))
-    assert describe.outcome(batch).plain.splitlines() == ["✓ 9 URLs", "    9 items, 2 of them there already"]
-    counts = Counts(total=9, completed=7, failed=2)
-    partial = batch.model_copy(update={"state": State.PARTIAL, "counts": counts})
-    assert describe.outcome(partial).plain.splitlines() == [
-        "! 9 URLs",
-        "    2 of 9 items failed",
-        "    Which ones: reelin ls --parent video-00000001 --state failed",
-    ]
+    outcome = describe.outcome(ended(a_list(completed=8, skipped=2))).plain
+    assert outcome.splitlines() == ["✓ 10 URLs", "    10/10: 8 done, 2 skipped"]
 
 
 @pytest.mark.parametrize(
@@ -148,8 +141,8 @@ def test_a_batch_is_told_with_what_became_of_its_items() -> None:
         (a_job(), "queued"),
         (a_job(state=State.RUNNING), "running"),
         (a_job(state=State.RUNNING, phase=Phase.MERGING), "merging"),
-        (a_job(state=State.WAITING), "waiting"),
-        (a_job(state=State.WAITING, failure=failed(a_job()).failure), "waiting: not_found"),
+        (a_job(state=State.WAITING), "waiting for its site"),
+        (a_job(state=State.WAITING, failure=failed(a_job()).failure), "waiting for its site: not_found"),
         (a_list(completed=2, failed=1), "3/10: 2 done, 1 failed"),
         (a_list(skipped=1, running=1200, waiting=2, paused=3), "1/10: 1 skipped, 1,202 in flight, 3 paused"),
     ],

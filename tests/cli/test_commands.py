@@ -127,24 +127,6 @@ def test_ls_prints_a_table_and_passes_the_filters_on(api: Api, reelin: Reelin, c
     ]
 
 
-def test_ls_lists_the_items_of_a_batch_by_their_positions(api: Api, reelin: Reelin, capsys: Captured) -> None:
-    batch = a_job(9, id="bulk-0000000900000000", kind=Kind.BULK)
-    api.add(batch, ONE.model_copy(update={"position": 7, "parent_id": batch.id}))
-    assert reelin("ls", "--parent", "bulk-00000009", "--state", "queued") == 0
-    assert "7  " + ONE.id in capsys.readouterr().out
-    assert api.requests[-1].query_params["parent"] == batch.id
-
-
-def test_show_says_how_the_items_of_a_batch_stand(api: Api, reelin: Reelin, capsys: Captured) -> None:
-    counts = Counts(total=25, running=4, completed=20, failed=1)
-    progress = Progress(percent=87.5, downloaded_bytes=4_400_000, total_bytes=10_500_000, total_is_estimate=True)
-    api.add(a_job(9, kind=Kind.BULK, state=State.RUNNING, counts=counts, progress=progress))
-    assert reelin("show", "00000009") == 0
-    shown = capsys.readouterr().out
-    assert "25: 4 running, 20 completed, 1 failed" in shown
-    assert "87.5 % 4.4/~10.5 MB" in shown
-
-
 def test_ls_as_json_prints_a_job_a_line_in_plain_ascii(api: Api, reelin: Reelin, capsys: Captured) -> None:
     api.add(a_job(1, title="\x9b31m\u202eünï"), TWO)
     assert reelin("ls", "--json", "--all") == 0
