@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from reelin.activities.bell import ItemListener
 from reelin.activities.starter import Starter
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Counts, State
@@ -39,12 +40,14 @@ class BatchActivities:
         bus: ProgressBus,
         at_once: int,
         site_limits: Callable[[], Awaitable[SiteLimit]],
+        bell: ItemListener,
     ) -> None:
         self._client = client
         self._library = library
         self._bus = bus
         self._at_once = at_once
         self._site_limits = site_limits
+        self._bell = bell
         self._starter = Starter(client)
 
     @activity.defn(name=ADVANCE)
@@ -70,7 +73,7 @@ class BatchActivities:
         flying = await self._library.window.call_off(row.id, keep_partial=row.keep_partial)
         await asyncio.gather(*(self._cancel(job_id) for job_id in flying))
         over = None if flying else await self._library.window.finish(row.id, job.run, cancelled=True)
-        self._bus.publish(JobTouched(job_id=row.id))
+        await self._changed(row.id)
         return Advance(in_flight=len(flying), over=over)
 
     async def _let_go(self, row: JobRecord) -> Advance:
@@ -84,7 +87,7 @@ class BatchActivities:
         if released.in_flight or released.in_line:
             return Advance(in_flight=released.in_flight, in_line=released.in_line)
         await self._library.window.finish(row.id, row.run)
-        self._bus.publish(JobTouched(job_id=row.id))
+        await self._changed(row.id)
         ended = await self._library.jobs.find(row.id)
         return Advance(over=State.CANCELLED) if ended is None else self._ended(ended)
 
@@ -99,8 +102,13 @@ class BatchActivities:
         flying = await self._library.window.stop(row.id)
         await self._tell(flying, PAUSE)
         await self._library.jobs.pause(row.id, row.run)
-        self._bus.publish(JobTouched(job_id=row.id))
+        await self._changed(row.id)
         return Advance(in_flight=len(flying), paused=True)
+
+    async def _changed(self, job_id: str) -> None:
+        """A playlist may be an item itself: the list that it stands in is to hear of it too."""
+        self._bus.publish(JobTouched(job_id=job_id))
+        await self._bell.item_changed(job_id)
 
     async def _start(self, jobs: Sequence[JobRecord]) -> None:
         """What cannot be started now stays in the outbox, for the dispatcher."""

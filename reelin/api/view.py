@@ -79,6 +79,7 @@ def _job(record: JobRecord, links: LinkMaker) -> Job:
         state=record.state,
         url=record.url,
         title=record.title,
+        duration_seconds=(record.entry or {}).get("duration"),
         site=record.site,
         parent_id=record.parent_id,
         position=record.position,

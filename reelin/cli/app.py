@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from reelin import __version__
+from reelin.cli.actions import cancel, pause, priority, resume, retry
 from reelin.cli.arguments import examples
 from reelin.cli.demo.command import demo
 from reelin.cli.doctor import doctor
 from reelin.cli.get import get
 from reelin.cli.info import info
-from reelin.cli.jobs import cancel, ls, retry, show
+from reelin.cli.jobs import ls, show
 from reelin.cli.service import serve, up, worker
 from reelin.cli.sites import sites
 from reelin.cli.videos import videos
@@ -48,7 +49,10 @@ app.command(
         "reelin get https://example.org/watch/1",
         "reelin get --preset 720p --folder shows/news https://example.org/a https://example.org/b",
         """reelin get --option 'subtitles={"languages": ["en"]}' https://example.org/watch/1""",
-        "reelin get --no-wait --json https://example.org/watch/1",
+        "reelin get --file list.txt",
+        "reelin get --only-new --max-items 20 https://example.org/list/7",
+        "reelin get --preview https://example.org/list/7",
+        "grep -o 'https://[^ ]*' notes.txt | reelin get --skip-invalid --detach --file -",
     ),
 )(get)
 app.command(
@@ -64,18 +68,44 @@ app.command(
         "reelin ls --state failed --failure rate_limited",
         "reelin ls --parent bulk-3f9c01ab --state failed",
         "reelin ls --site example.org -q concert --limit 200",
-        "reelin ls --all --json",
+        "reelin ls --parent bulk-3f9c01ab --state failed",
+        "reelin ls --parent bulk-3f9c01ab --all --json",
     ),
 )(ls)
 app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin show video-3f9c01ab", "reelin show --json 3f9c01ab"))(
     show
 )
-app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin watch", "reelin watch video-3f9c01ab"))(watch)
+app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin watch", "reelin watch bulk-3f9c01ab"))(watch)
 app.command(
     rich_help_panel=_DOWNLOADS,
-    epilog=examples("reelin cancel video-3f9c01ab", "reelin cancel --keep-partial video-3f9c01ab video-81d2c77e"),
+    epilog=examples(
+        "reelin pause bulk-3f9c01ab", "reelin pause --site example.org", "reelin pause --parent bulk-3f9c01ab"
+    ),
+)(pause)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin resume bulk-3f9c01ab", "reelin resume playlist-81d2c77e --positions 1,4-6", "reelin resume --all"
+    ),
+)(resume)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin cancel video-3f9c01ab",
+        "reelin cancel --keep-partial video-3f9c01ab video-81d2c77e",
+        "reelin cancel --parent bulk-3f9c01ab --state queued",
+    ),
 )(cancel)
-app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin retry video-3f9c01ab"))(retry)
+app.command(
+    rich_help_panel=_DOWNLOADS,
+    epilog=examples(
+        "reelin retry video-3f9c01ab",
+        "reelin retry bulk-3f9c01ab        # just what failed of it",
+        "reelin retry --failure rate_limited",
+        "reelin retry --all",
+    ),
+)(retry)
+app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin priority bulk-3f9c01ab 1"))(priority)
 app.command(rich_help_panel=_DOWNLOADS, epilog=examples("reelin videos", "reelin videos -q concert --json"))(videos)
 app.command(
     rich_help_panel=_DOWNLOADS,

@@ -1,9 +1,13 @@
-"""Showing jobs while they run: bars on a terminal, lines in a log or a pipe, JSON for a program."""
+"""Showing jobs while they run: bars on a terminal, lines in a log or a pipe, JSON for a program.
+
+A batch of any size is one bar or line with its counts; of its items, those that run are shown where there is room.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
@@ -14,10 +18,13 @@ from rich.text import Text
 
 from reelin.cli import describe
 from reelin.cli.console import print_json, screen
-from reelin.contracts.jobs import Job, State
+from reelin.contracts.jobs import BATCH_KINDS, Job, State
 
 #: Lines in a log: on every change of state or phase, and otherwise not more often than this.
 _LINE_SECONDS = 5.0
+#: Up to so many items, each has a line when it ends; of a larger batch only those that failed, and not more of them.
+_SMALL_BATCH = 50
+_FAILURES = 20
 
 
 class Display(Protocol):
@@ -60,17 +67,49 @@ class JsonLines(_Plain):
             print_json(job)
 
 
+class Batches:
+    """The batches that are shown, and which ends of their items are worth a line."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, int] = {}
+        self._begun: dict[str, datetime] = {}
+        self._failures: dict[str, int] = {}
+
+    def note(self, job: Job) -> None:
+        if job.kind in BATCH_KINDS and job.parent_id not in self._totals:
+            self._totals[job.id] = job.counts.total if job.counts else 0
+            self._begun[job.id] = job.submitted_at
+
+    def holds(self, job: Job) -> bool:
+        """Whether the job is shown as an item only."""
+        return job.parent_id in self._totals and job.id not in self._totals
+
+    def worth_a_line(self, item: Job) -> bool:
+        batch_id = item.parent_id or ""
+        if item.finished_at and item.finished_at < self._begun[batch_id]:
+            return False  # it ended before what failed beside it was tried again
+        if item.state is State.FAILED:
+            self._failures[batch_id] = self._failures.get(batch_id, 0) + 1
+            return self._failures[batch_id] <= _FAILURES
+        return self._totals[batch_id] <= _SMALL_BATCH
+
+
 class Lines(_Plain):
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
+        self._batches = Batches()
         self._last: dict[str, tuple[object, float]] = {}
 
     def __enter__(self) -> Lines:
         return self
 
     def show(self, job: Job) -> None:
-        if job.state.final:
+        self._batches.note(job)
+        if self._batches.holds(job):
+            if job.state.final and self._batches.worth_a_line(job):
+                self._console.print(describe.item_outcome(job), soft_wrap=True)
+        elif job.state.final:
             self._console.print(describe.outcome(job), soft_wrap=True)
         elif self._due(job):
             self._console.print(Text(describe.line(job)), soft_wrap=True)
@@ -87,13 +126,15 @@ class Lines(_Plain):
 class Bars:
     """One bar for each unfinished job; a finished one leaves its outcome above them.
 
-    Where there are more jobs than lines on the terminal, those that run go before those that wait.
+    Where there are more jobs than lines on the terminal, batches go first, then what runs, then what waits. Items in
+    line have no bar.
     """
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(*_columns(), console=console, transient=True, expand=True)
-        self._rows = max(1, console.height - 2)
-        self._tasks: dict[str, tuple[TaskID, State]] = {}
+        self._console = console
+        self._batches = Batches()
+        self._tasks: dict[str, tuple[TaskID, Job]] = {}
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -105,32 +146,49 @@ class Bars:
         self._progress.stop()
 
     def show(self, job: Job) -> None:
+        self._batches.note(job)
+        item = self._batches.holds(job)
         if job.state.final:
             self._remove(job.id)
-            self._progress.console.print(describe.outcome(job), soft_wrap=True)
+            self._end(job, item=item)
+        elif item and job.state not in (State.RUNNING, State.WAITING):
+            self._remove(job.id)
         elif job.id in self._tasks or self._make_room(job):
             self._update(job)
+
+    def _end(self, job: Job, *, item: bool) -> None:
+        if not item:
+            self._progress.console.print(describe.outcome(job), soft_wrap=True)
+        elif self._batches.worth_a_line(job):
+            self._progress.console.print(describe.item_outcome(job), soft_wrap=True)
 
     def _update(self, job: Job) -> None:
         known = self._tasks.get(job.id)
         task = known[0] if known else self._progress.add_task("", total=None, job=job)
-        self._tasks[job.id] = (task, job.state)
+        self._tasks[job.id] = (task, job)
         done = describe.percent(job)
         self._progress.update(task, job=job, total=None if done is None else 100.0, completed=done or 0.0)
 
     def _make_room(self, job: Job) -> bool:
-        if len(self._tasks) < self._rows:
-            return True
-        idle = next((job_id for job_id, (_, state) in self._tasks.items() if state is not State.RUNNING), None)
-        if idle is None or job.state is not State.RUNNING:
-            return False
-        self._remove(idle)
+        """The terminal may have been made smaller meanwhile."""
+        while len(self._tasks) >= max(1, self._console.height - 2):
+            last = max(self._tasks, key=lambda job_id: _rank(self._tasks[job_id][1]))
+            if _rank(job) >= _rank(self._tasks[last][1]):
+                return False
+            self._remove(last)
         return True
 
     def _remove(self, job_id: str) -> None:
         task, _ = self._tasks.pop(job_id, (None, None))
         if task is not None:
             self._progress.remove_task(task)
+
+
+def _rank(job: Job) -> int:
+    """The smallest keeps its bar."""
+    if job.kind in BATCH_KINDS and job.parent_id is None:
+        return 0
+    return 1 if job.state is State.RUNNING else 2
 
 
 class _JobColumn(ProgressColumn):

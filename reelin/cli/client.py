@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, SSEError, connect_sse
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from reelin import __version__
 from reelin.cli.endpoint import Endpoint
 from reelin.cli.problems import NoApi, problem_of
-from reelin.contracts.jobs import Job, ResultFile
+from reelin.contracts.jobs import Job, ResultFile, State
 from reelin.contracts.model import Message
 
 Query = Mapping[str, str | int | bool | list[str]]
@@ -29,11 +29,30 @@ PAGE_LIMIT = 500
 #: The API sends a comment every 15 s: a stream that is silent for three of them is dead.
 STREAM_SILENCE_SECONDS = 45.0
 WAIT_SECONDS = 60
+#: A list of 100,000 URLs is checked line by line before it is accepted.
+LIST_SECONDS = 120
+SKIPPED_HEADER = "Reelin-Skipped-Invalid"
 
 
 class Page(Message, Generic[T]):
+    """`counts`, of jobs only: by state, whatever states were asked for."""
+
     items: tuple[T, ...]
     next_cursor: str | None = None
+    counts: dict[State, int] = Field(default_factory=dict)
+
+
+class Accepted(Message):
+    """A list that was submitted; `skipped` lines of it could not be used."""
+
+    job: Job
+    skipped: int = 0
+
+
+class Matched(Message):
+    """How many jobs a filter met, in a state that allows what was asked for."""
+
+    matched: int
 
 
 class LibraryVideo(Message):
@@ -87,6 +106,14 @@ class Client:
     def submit(self, submission: Mapping[str, object]) -> Job:
         return self._job("POST", "/api/jobs", json=submission)
 
+    def submit_list(self, text: str, fields: Query) -> Accepted:
+        """One URL a line; `fields` are all others of a submission, `options` as JSON."""
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        arguments: dict[str, Any] = {"content": text.encode(), "headers": headers, "timeout": LIST_SECONDS}
+        answer = self._call("POST", "/api/jobs", params=fields, **arguments)
+        skipped = answer.headers.get(SKIPPED_HEADER, "")
+        return Accepted(job=_parsed(Job, answer), skipped=int(skipped) if skipped.isdecimal() else 0)
+
     def job(self, job_id: str, *, wait_seconds: int = 0) -> Job:
         """With `wait_seconds` the answer comes as soon as the job is final, at the latest then."""
         if not wait_seconds:
@@ -104,11 +131,21 @@ class Client:
         """Page by page; at most `limit`, or all."""
         return self._pages("/api/jobs", query, Page[Job], limit)
 
-    def cancel(self, job_id: str, *, keep_partial: bool = False) -> Job:
-        return self._job("POST", _path(job_id, "cancel"), json={"keep_partial": keep_partial})
+    def count(self, query: Query) -> dict[State, int]:
+        """How many jobs there are, by state; the query's own states do not count."""
+        return _parsed(Page[Job], self._call("GET", "/api/jobs", params={**query, "limit": 1})).counts
 
-    def retry(self, job_id: str) -> Job:
-        return self._job("POST", _path(job_id, "retry"))
+    def act(self, action: str, job_id: str, body: Mapping[str, object] | None = None) -> Job:
+        """`action` is cancel, pause, resume or retry."""
+        return self._job("POST", _path(job_id, action), json=body or {})
+
+    def act_on_all(self, action: str, selection: Mapping[str, object]) -> int:
+        """The same for all jobs that fit; returns how many."""
+        answer = self._call("POST", f"/api/jobs/{action}", json=selection, timeout=LIST_SECONDS)
+        return _parsed(Matched, answer).matched
+
+    def prioritise(self, job_id: str, priority: int) -> Job:
+        return self._job("PATCH", _path(job_id), json={"priority": priority})
 
     # the library
 

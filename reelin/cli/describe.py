@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 from rich.text import Text
 
-from reelin.cli.text import clean, duration, moment, plural, short_id, size
+from reelin.cli.text import clean, duration, moment, short_id, size
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import Counts, Job, Progress, ResultFile, State
+from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Progress, ResultFile, State
 
 STYLES = {
     State.QUEUED: "dim",
@@ -43,18 +43,32 @@ def percent(job: Job) -> float | None:
     if job.progress and job.progress.percent is not None:
         return job.progress.percent
     if job.counts and job.counts.total:
-        return 100.0 * _settled(job.counts) / job.counts.total
+        return 100.0 * settled(job.counts) / job.counts.total
     return None
 
 
-def _settled(counts: Counts) -> int:
+def settled(counts: Counts) -> int:
+    """The items that are through, whatever came of them."""
     return counts.completed + counts.skipped + counts.failed + counts.cancelled
 
 
-def standing(counts: Counts) -> str:
-    """ "25: 4 running, 20 completed, 1 failed"."""
-    states = [f"{number} {state}" for state, number in counts.model_dump(exclude={"total"}).items() if number]
-    return f"{counts.total}: {', '.join(states)}" if states else str(counts.total)
+def tally(counts: Counts) -> str:
+    """A batch's items in words: "7/12: 5 done, 1 skipped, 1 failed, 4 in flight"."""
+    parts = {
+        "done": counts.completed,
+        "skipped": counts.skipped,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+        "in flight": counts.running + counts.waiting,
+        "paused": counts.paused,
+    }
+    said = ", ".join(f"{count:,} {word}" for word, count in parts.items() if count)
+    return f"{settled(counts):,}/{counts.total:,}" + (f": {said}" if said else "")
+
+
+def was_there(job: Job) -> bool:
+    """Whether its file was in the library before."""
+    return job.state is State.COMPLETED and bool((job.result or {}).get("skipped"))
 
 
 def amount(progress: Progress | None) -> str:
@@ -84,9 +98,7 @@ def activity(job: Job) -> str:
     if job.state is not State.RUNNING:
         return job.state.value
     if job.counts:
-        return f"{_settled(job.counts)}/{job.counts.total}" + (
-            f", {job.counts.failed} failed" * bool(job.counts.failed)
-        )
+        return tally(job.counts)
     parts = [job.phase.value if job.phase else job.state.value, *_fragments(job.progress)]
     return " ".join(parts)
 
@@ -119,16 +131,30 @@ def outcome(job: Job) -> Text:
 
 def _consequences(job: Job) -> list[str]:
     if job.state is State.CANCELLED:
-        return ["cancelled"]
+        return ["cancelled", *([tally(job.counts)] if job.counts else [])]
     if job.failure and job.state is not State.COMPLETED:
         return [*failure_lines(job.failure), f"To try again: reelin retry {short_id(job.id)}"]
-    if job.counts and job.state in (State.PARTIAL, State.FAILED):
-        listed = f"Which ones: reelin ls --parent {short_id(job.id)} --state failed"
-        return [f"{job.counts.failed} of {plural(job.counts.total, 'item')} failed", listed]
     if job.counts:
-        there = f", {job.counts.skipped} of them there already" * bool(job.counts.skipped)
-        return [plural(job.counts.total, "item") + there]
+        return [tally(job.counts)]
     return [f"{clean(file.path, limit=1000)}  {size(file.size_bytes)}" for file in files(job)]
+
+
+def item_outcome(job: Job) -> Text:
+    """A final item of a batch on one line; what to do about failures is said once, when the batch is through."""
+    text = Text(f"{_MARKS.get(job.state, ' ')} {name(job)}  {_item_consequence(job)}")
+    text.stylize(STYLES[job.state], 0, 1)
+    return text
+
+
+def _item_consequence(job: Job) -> str:
+    if was_there(job):
+        return "in the library already"
+    if job.counts:
+        return tally(job.counts)
+    if job.failure and job.state is State.FAILED:
+        return failure_lines(job.failure)[0]
+    total = sum(file.size_bytes for file in files(job))
+    return size(total) if total else job.state.value
 
 
 def line(job: Job) -> str:
@@ -153,19 +179,19 @@ def facts(job: Job) -> list[tuple[str, str]]:
         ("title", job.title or "–"),
         ("url", job.url or "–"),
         ("kind", job.kind.value),
-        ("state", activity(job)),
+        ("state", job.state.value if job.counts else activity(job)),
+        *((("items", tally(job.counts)),) if job.counts else ()),
         (
             "progress",
             " ".join(part for part in ("" if done is None else f"{done:.1f} %", amount(job.progress)) if part),
         ),
-        *((("items", standing(job.counts)),) if job.counts else ()),
         ("preset", job.preset),
         ("priority", str(job.priority)),
-        ("attempt", str(job.attempt)),
+        ("attempt", str(job.attempt) if job.kind not in BATCH_KINDS else ""),
         ("submitted", moment(job.submitted_at)),
         ("started", moment(job.started_at)),
         ("finished", moment(job.finished_at)),
-        *((("batch", job.parent_id),) if job.parent_id else ()),
+        *((("batch", f"{job.parent_id}, position {job.position}"),) if job.parent_id else ()),
         *(("file", f"{file.path}  {size(file.size_bytes)}  sha256 {file.sha256}") for file in files(job)),
         *((("failure", " ".join(failure_lines(job.failure))),) if job.failure else ()),
         *((("Temporal", job.links.temporal),) if job.links.temporal else ()),

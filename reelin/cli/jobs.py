@@ -1,110 +1,95 @@
-"""`reelin ls`, `show`, `cancel`, `retry`: jobs that were submitted."""
+"""`reelin ls` and `show`: jobs that were submitted, and the items of batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from reelin.cli.arguments import ApiToken, ApiUrl, AsJson, JobId, JobIds
+from reelin.cli.arguments import (
+    ApiToken,
+    ApiUrl,
+    AsJson,
+    Failed,
+    JobId,
+    OfKind,
+    Parent,
+    Site,
+    States,
+    Text,
+    selection,
+)
 from reelin.cli.client import Client
-from reelin.cli.console import complain, print_json, say, screen
-from reelin.cli.describe import activity, facts, name
+from reelin.cli.console import print_json, say, screen
+from reelin.cli.describe import facts
 from reelin.cli.endpoint import find_endpoint
+from reelin.cli.failures import by_kind
 from reelin.cli.lookup import find_job
-from reelin.cli.problems import ApiProblem
 from reelin.cli.tables import facts_table, jobs_table, print_table
-from reelin.cli.text import short_id
-from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import Job, Kind, State
+from reelin.cli.text import clean, short_id
+from reelin.contracts.jobs import Job, State
 
 
 def ls(
-    state: Annotated[
-        list[State] | None, typer.Option(metavar="STATE", help=f"Only these; may be repeated: {', '.join(State)}.")
+    state: States = None,
+    kind: OfKind = None,
+    parent: Parent = None,
+    site: Site = None,
+    failure: Failed = None,
+    text: Text = None,
+    items: Annotated[bool, typer.Option("--items", help="The items of playlists and lists too.")] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="submitted_at, finished_at, title, size, or position with --parent; -size: largest first."),
     ] = None,
-    kind: Annotated[
-        Kind | None, typer.Option(metavar="KIND", help="Only this kind: video, playlist, bulk or info.")
-    ] = None,
-    parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="The items of this playlist or list, in their order.")
-    ] = None,
-    site: Annotated[str | None, typer.Option(help="Only from this site: example.org.")] = None,
-    failure: Annotated[
-        FailureKind | None, typer.Option(metavar="FAILURE", help="Only what failed so: rate_limited, not_found, …")
-    ] = None,
-    text: Annotated[str | None, typer.Option("-q", metavar="TEXT", help="Search in titles and URLs.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="So many.")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
     as_json: AsJson = False,
     url: ApiUrl = None,
     token: ApiToken = None,
 ) -> None:
-    """List jobs, the newest first; or the items of one."""
-    filters = {"kind": kind, "site": site, "failure": failure, "q": text}
-    query: dict[str, str | list[str]] = {field: str(value) for field, value in filters.items() if value is not None}
-    if state:
-        query["state"] = [each.value for each in state]
+    """List jobs, the newest first; with --parent the items of a playlist or a list, in its order."""
+    most = None if everything else limit
     with Client(find_endpoint(url, token)) as client:
-        if parent is not None:
-            query["parent"] = find_job(client, parent).id
-        found = client.jobs(query, limit=None if everything else limit)
+        chosen = selection(client, state=state, kind=kind, parent=parent, site=site, failure=failure, text=text)
+        query = {**chosen, **({"items": True} if items else {}), **({"sort": sort} if sort else {})}
+        found = client.jobs(query, limit=most)
         if as_json:
             for job in found:
                 print_json(job)
-        else:
-            _print_jobs(list(found), limit=None if everything else limit, items=parent is not None)
+            return
+        jobs = list(found)
+        _print_jobs(jobs, positions=parent is not None)
+        if len(jobs) == most:
+            _say_how_many(client.count(query), state, len(jobs))
 
 
-def _print_jobs(jobs: Sequence[Job], *, limit: int | None, items: bool) -> None:
+def _print_jobs(jobs: Sequence[Job], *, positions: bool) -> None:
     console = screen()
-    if not jobs:
-        say("No items." if items else "No jobs.", stderr=True)
-        return
-    print_table(console, jobs_table(jobs, wide=not console.is_terminal, items=items))
-    if len(jobs) == limit:
-        say(f"The first {limit}; --limit and --all show more.", stderr=True)
+    if jobs:
+        print_table(console, jobs_table(jobs, wide=not console.is_terminal, positions=positions))
+    else:
+        say("No jobs.", stderr=True)
+
+
+def _say_how_many(counts: dict[State, int], states: Sequence[State] | None, shown: int) -> None:
+    total = sum(count for each, count in counts.items() if not states or each in states)
+    if total > shown:
+        say(f"The first {shown:,} of {total:,}; --limit and --all show more.", stderr=True)
 
 
 def show(job_id: JobId, as_json: AsJson = False, url: ApiUrl = None, token: ApiToken = None) -> None:
-    """Show everything about a job."""
+    """Show everything about a job; of a playlist or a list its counts, and why items failed."""
     with Client(find_endpoint(url, token)) as client:
         job = find_job(client, job_id)
-    if as_json:
-        print_json(job)
-    else:
-        screen().print(facts_table(facts(job)))
-
-
-def cancel(
-    job_ids: JobIds,
-    keep_partial: Annotated[bool, typer.Option("--keep-partial", help="Keep what was fetched, for a retry.")] = False,
-    as_json: AsJson = False,
-    url: ApiUrl = None,
-    token: ApiToken = None,
-) -> None:
-    """End jobs. What was fetched is dropped unless --keep-partial is given."""
-    with Client(find_endpoint(url, token)) as client:
-        _each(client, job_ids, lambda job: client.cancel(job.id, keep_partial=keep_partial), as_json=as_json)
-
-
-def retry(job_ids: JobIds, as_json: AsJson = False, url: ApiUrl = None, token: ApiToken = None) -> None:
-    """Run failed or cancelled jobs again; what was fetched is kept."""
-    with Client(find_endpoint(url, token)) as client:
-        _each(client, job_ids, lambda job: client.retry(job.id), as_json=as_json)
-
-
-def _each(client: Client, job_ids: Sequence[str], act: Callable[[Job], Job], *, as_json: bool) -> None:
-    """One that is refused does not stop the others; the exit code tells."""
-    refused = False
-    for job_id in job_ids:
-        try:
-            job = act(find_job(client, job_id))
-        except ApiProblem as problem:
-            refused = True
-            complain(*(f"✗ {job_id}: {line}" for line in problem.lines))
-        else:
-            print_json(job) if as_json else say(f"{short_id(job.id)}  {activity(job)}  {name(job)}")
-    if refused:
-        raise typer.Exit(1)
+        if as_json:
+            print_json(job)
+            return
+        found = facts(job)
+        if job.counts and job.counts.failed:
+            found.append(("failed", clean(by_kind(client, job))))
+        screen().print(facts_table(found))
+    if job.counts:
+        say()
+        say(f"Its items: reelin ls --parent {short_id(job.id)}", stderr=True)

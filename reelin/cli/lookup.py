@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from reelin.cli.client import Client
 from reelin.cli.problems import ApiProblem, FieldError, Missing, Problem
 from reelin.cli.text import short_id
 from reelin.contracts.jobs import Job
 
 #: `video-` and 24 hexadecimal digits: such an id is nobody's beginning.
-_DIGITS = 24
+_BEGINNING = re.compile(r"(?:[a-z]+-)?[0-9a-f]{1,23}")
+_KINDS = ("video", "playlist", "bulk", "info")
 _SHOWN = 5
+_LOOKED_AT = 100
 
 
 def find_job(client: Client, wanted: str) -> Job:
@@ -17,9 +22,9 @@ def find_job(client: Client, wanted: str) -> Job:
     try:
         return client.job(wanted)
     except Missing:
-        if len(wanted.rpartition("-")[2]) >= _DIGITS:
+        if not _BEGINNING.fullmatch(wanted):
             raise
-        found = [job for job in client.jobs({}) if _begins(job.id, wanted)]
+        found = list({job.id: job for job in _beginning(client, wanted)}.values())
         if not found:
             raise
     if len(found) > 1:
@@ -27,8 +32,11 @@ def find_job(client: Client, wanted: str) -> Job:
     return found[0]
 
 
-def _begins(job_id: str, wanted: str) -> bool:
-    return job_id.startswith(wanted) or job_id.partition("-")[2].startswith(wanted)
+def _beginning(client: Client, wanted: str) -> Iterator[Job]:
+    """Items of batches too. A few are enough: of more than one, the person has to say which."""
+    for beginning in [wanted] if "-" in wanted else [f"{kind}-{wanted}" for kind in _KINDS]:
+        found = client.jobs({"q": beginning, "items": True}, limit=_LOOKED_AT)
+        yield from (job for job in found if job.id.startswith(beginning))
 
 
 def _ambiguous(wanted: str, found: list[Job]) -> ApiProblem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from httpx_sse import ServerSentEvent
 from pydantic import ValidationError
@@ -24,9 +25,10 @@ _LONGEST_PAUSE_SECONDS = 3.0
 
 @dataclass
 class Watched:
-    """The jobs that are not final yet, and the newest version seen of each."""
+    """The jobs that are not final yet, and the newest version seen of each. Items of `batches` come along."""
 
     unfinished: set[str]
+    batches: frozenset[str] = frozenset()
     adopt: bool = False  #: Take in jobs that are submitted meanwhile; not the items of batches.
     versions: dict[str, int] = field(default_factory=dict)
     last_event_id: str | None = None
@@ -34,12 +36,14 @@ class Watched:
     def take(self, job: Job) -> bool:
         """Whether this is news."""
         new = self.adopt and job.parent_id is None and not job.state.final and job.id not in self.versions
-        if job.id not in self.unfinished and not new:
-            return False
-        if job.version <= self.versions.get(job.id, -1):
+        item = job.parent_id in self.batches
+        if not (job.id in self.unfinished or new or item) or job.version <= self.versions.get(job.id, -1):
             return False
         self.versions[job.id] = job.version
-        (self.unfinished.discard if job.state.final else self.unfinished.add)(job.id)
+        if job.state.final:
+            self.unfinished.discard(job.id)
+        elif new:
+            self.unfinished.add(job.id)
         return True
 
 
@@ -69,11 +73,13 @@ def follow(
 ) -> Iterator[Job]:
     """Every newer state of these jobs, until all are final or were deleted.
 
-    With `adopt`, jobs that are submitted meanwhile are followed too. Raises NoApi where the API stays away for a
-    minute, ApiProblem where it refuses.
+    A single one is followed with its items, should it be a batch: those that have left the line. With `adopt`, jobs
+    that are submitted meanwhile are followed too. Raises NoApi where the API stays away for a minute, ApiProblem where
+    it refuses.
     """
-    watched = Watched(set(job_ids), adopt)
-    path = f"/api/jobs/{next(iter(job_ids))}/events" if len(job_ids) == 1 and not adopt else "/api/events"
+    alone = len(job_ids) == 1 and not adopt
+    watched = Watched(set(job_ids), frozenset(job_ids) if alone else frozenset(), adopt)
+    path = f"/api/jobs/{quote(next(iter(job_ids)), safe='')}/events?items=true" if alone else "/api/events"
     pauses = Pauses(sleep)
     while watched.unfinished:
         lost: NoApi | None = None
@@ -108,7 +114,8 @@ def _listen(client: Client, path: str, watched: Watched) -> Iterator[Job]:
                 yield from _look(client, watched, tuple(watched.unfinished - heard))
             elif event.event == "deleted":
                 watched.unfinished.discard(_id_of(event))
-            if not watched.unfinished:
+            # The last items of a batch come after its own last event, and `end` after them.
+            if not watched.unfinished and (event.event != "job" or not watched.batches):
                 return
 
 

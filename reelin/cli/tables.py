@@ -20,19 +20,17 @@ _FLEXIBLE = {"title": 3, "file": 4, "uploader": 1, "note": 1}
 _UNLIMITED = 100_000
 
 
-def jobs_table(jobs: Iterable[Job], *, wide: bool, items: bool = False) -> Table:
-    """`items` of a batch go by their positions.
+def jobs_table(jobs: Iterable[Job], *, wide: bool, positions: bool = False) -> Table:
+    """`wide` for a pipe; a person is served with the beginning of the ids, which every command understands.
 
-    `wide` for a pipe; a person is served with the beginning of the ids, which every command understands.
-    An id begins with the kind of its job.
+    An id begins with the kind of its job. `positions`: they are the items of one batch.
     """
-    table = _table(
-        *(("#",) if items else ()), "id", "state", "title", *(("site",) if wide else ()), "done", "submitted"
-    )
+    place = ("#",) if positions else ()
+    table = _table(*place, "id", "state", "title", *(("site",) if wide else ()), "done", "submitted")
     for job in jobs:
         _add(
             table,
-            *((str(job.position or "–"),) if items else ()),
+            *((_position(job),) if positions else ()),
             clean(job.id if wide else short_id(job.id)),
             Text(_state(job), style=describe.STYLES[job.state]),
             describe.name(job),
@@ -43,7 +41,22 @@ def jobs_table(jobs: Iterable[Job], *, wide: bool, items: bool = False) -> Table
     return table
 
 
+def preview_table(items: Iterable[Job]) -> Table:
+    """What a playlist lists, before anything is downloaded."""
+    table = _table("#", "title", "length", "in library")
+    for item in items:
+        there = _state(item) if item.state is State.FAILED else "yes" if describe.was_there(item) else "–"
+        _add(table, _position(item), describe.name(item), duration(item.duration_seconds), there)
+    return table
+
+
+def _position(job: Job) -> str:
+    return "–" if job.position is None else str(job.position)
+
+
 def _state(job: Job) -> str:
+    if describe.was_there(job):
+        return "skipped"
     return f"{job.state}: {job.failure.kind}" if job.failure and job.state is State.FAILED else job.state.value
 
 
@@ -51,6 +64,8 @@ def _done(job: Job) -> str:
     published = describe.files(job)
     if published:
         return size(sum(file.size_bytes for file in published))
+    if job.counts:
+        return f"{describe.settled(job.counts):,}/{job.counts.total:,}"
     done = describe.percent(job)
     return "–" if done is None else f"{done:.0f} %"
 

@@ -61,8 +61,8 @@ def moment(when: datetime | None) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M}" if when else ""
 
 
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def short_id(job_id: str) -> str:

@@ -12,6 +12,7 @@ from reelin.cli.bars import Display, display
 from reelin.cli.client import Client
 from reelin.cli.console import complain, say
 from reelin.cli.endpoint import find_endpoint
+from reelin.cli.failures import show_failures
 from reelin.cli.lookup import find_job
 from reelin.cli.stream import follow
 from reelin.cli.text import short_id
@@ -20,7 +21,9 @@ from reelin.contracts.jobs import UNFINISHED_STATES, Job, State
 _INTERRUPTED = 130
 
 
-def show_until_final(client: Client, jobs: Sequence[Job], shown: Display, *, adopt: bool = False) -> bool:
+def show_until_final(
+    client: Client, jobs: Sequence[Job], shown: Display, *, adopt: bool = False, as_json: bool = False
+) -> bool:
     """Whether all were completed. Ctrl-C ends the showing only: the downloads are Reelin's, not this program's."""
     last = {job.id: job for job in jobs}
     try:
@@ -30,16 +33,20 @@ def show_until_final(client: Client, jobs: Sequence[Job], shown: Display, *, ado
         raise typer.Exit(_INTERRUPTED) from None
     for job_id in _unfinished(last):
         complain(f"{job_id} was deleted meanwhile.")
+    if not as_json:
+        for job in last.values():
+            show_failures(client, job)
     return all(job.state is State.COMPLETED for job in last.values())
 
 
 def show_all(client: Client, last: dict[str, Job], shown: Display, *, adopt: bool = False) -> None:
-    """Keeps `last` up to date until every job in it is final, or was deleted."""
+    """Keeps `last` up to date until every job in it is final, or was deleted. Items are shown and not kept."""
     with shown:
         for job in last.values():
             shown.show(job)
         for job in follow(client, _unfinished(last), adopt=adopt):
-            last[job.id] = job
+            if job.id in last or job.parent_id not in last:
+                last[job.id] = job
             shown.show(job)
 
 
@@ -63,13 +70,14 @@ def watch(
 ) -> None:
     """Show a job, or all that are not finished, live until they are done.
 
+    A playlist or a list is one bar with its counts; by its id, what runs of it has bars of its own.
     Exits with 0 if all were completed, else with 1.
     """
     with Client(find_endpoint(url, token)) as client:
         jobs = [find_job(client, job_id)] if job_id else unfinished(client)
         if not jobs and not as_json:
             say("Nothing is running.")
-        done = show_until_final(client, jobs, display(as_json=as_json), adopt=job_id is None)
+        done = show_until_final(client, jobs, display(as_json=as_json), adopt=job_id is None, as_json=as_json)
     raise typer.Exit(0 if done else 1)
 
 

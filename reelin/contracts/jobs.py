@@ -119,6 +119,7 @@ class Job(Message):
     phase: Phase | None = None
     url: str | None = None
     title: str | None = None
+    duration_seconds: float | None = Field(None, description="Of an item: what its playlist says")
     site: str | None = None
     parent_id: str | None = None
     position: int | None = None

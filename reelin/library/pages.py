@@ -6,17 +6,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, and_, false, func, literal, or_, select
 
 from reelin.contracts.jobs import Kind, State
 from reelin.errors import InvalidInput
 from reelin.library.tables import UtcDateTime, items, jobs, videos
 
 T = TypeVar("T")
+_ID = re.compile(r"[a-z]+-[0-9a-f]+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,7 +58,9 @@ class JobFilter:
         if self.failure is not None:
             found.append(jobs.c.failure_kind == self.failure)
         if self.q:
-            found.append(_contains(self.q, jobs.c.title, jobs.c.url))
+            # `video-3f9c` is what people are shown of an id, and what they give back.
+            beginning = jobs.c.id.startswith(self.q) if _ID.fullmatch(self.q) else false()
+            found.append(or_(_contains(self.q, jobs.c.title, jobs.c.url), beginning))
         return found
 
     @property

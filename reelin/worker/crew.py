@@ -86,6 +86,7 @@ class Crew:
             bus=bus,
             at_once=settings.batch_at_once,
             site_limits=desk.limits,
+            bell=self._bell,
         )
         site = SiteActivities(library)
         return [

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import Job, Kind, Links, Phase, Progress, State
+from reelin.contracts.jobs import Counts, Job, Kind, Links, Phase, Progress, State
 
 #: In a script of events: hang up in the middle, or send nothing more until the client goes.
 DROP = "drop"
@@ -38,6 +39,23 @@ def a_job(number: int = 1, **fields: Any) -> Job:
         "version": 1,
     }
     return Job(id=job_id, **(values | fields))
+
+
+def a_list(**counts: int) -> Job:
+    """A batch of ten; the counts say how far it is."""
+    state = State.RUNNING if counts else State.QUEUED
+    job = a_job(id="bulk-" + "b" * 24, kind=Kind.BULK, url=None, title="10 URLs", site=None, state=state)
+    version = 1 + sum(counts.values())
+    return job.model_copy(update={"counts": Counts(**({"total": 10} | counts)), "version": version})
+
+
+def ended(batch: Job, state: State = State.COMPLETED) -> Job:
+    return batch.model_copy(update={"state": state, "version": 999})
+
+
+def item(job: Job, position: int = 1, batch: Job | None = None) -> Job:
+    parent_id = (batch or a_list()).id
+    return job.model_copy(update={"parent_id": parent_id, "position": position})
 
 
 def running(job: Job, percent: float, version: int) -> Job:
@@ -84,6 +102,8 @@ class Api:
     requests: list[Request] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
     page_size: int = 500
+    skipped: int = 0  #: Lines of a list that could not be used.
+    matched: int = 0  #: What a filter meets.
 
     def add(self, *jobs: Job) -> None:
         self.jobs |= {job.id: job for job in jobs}
@@ -96,7 +116,8 @@ class Api:
         path = request.url.path
         body = await request.body()
         if body:
-            self.bodies.append(json.loads(body))
+            text = request.headers.get("content-type", "").startswith("text/plain")
+            self.bodies.append(body.decode() if text else json.loads(body))
         if f"{request.method} {path}" in self.answers:
             return self.answers[f"{request.method} {path}"]
         if path in self.streams:
@@ -107,10 +128,14 @@ class Api:
 
     def _plain(self, request: Request, parts: list[str]) -> Response:
         match [request.method, *parts]:
+            case ["POST", "jobs"] if isinstance(self.bodies[-1], str):
+                return self._submit_list()
             case ["POST", "jobs"]:
                 return self._submit(self.bodies[-1])
+            case ["POST", "jobs", "cancel" | "pause" | "resume" | "retry"]:
+                return JSONResponse({"matched": self.matched})
             case ["GET", "jobs"]:
-                return self._page(request, [job.model_dump(mode="json") for job in self.jobs.values()])
+                return self._jobs(request)
             case ["GET", "videos"]:
                 return self._page(request, self.videos)
             case ["GET", "jobs", job_id] if job_id in self.jobs:
@@ -119,6 +144,12 @@ class Api:
                 return _json(self.jobs[job_id].model_copy(update={"state": State.CANCELLED}), 202)
             case ["POST", "jobs", job_id, "retry"] if job_id in self.jobs:
                 return _json(self.jobs[job_id].model_copy(update={"state": State.QUEUED}), 202)
+            case ["POST", "jobs", job_id, "pause"] if job_id in self.jobs:
+                return _json(self.jobs[job_id].model_copy(update={"state": State.PAUSED}), 202)
+            case ["POST", "jobs", job_id, "resume"] if job_id in self.jobs:
+                return _json(self.jobs[job_id].model_copy(update={"state": State.QUEUED}), 202)
+            case ["PATCH", "jobs", job_id] if job_id in self.jobs:
+                return _json(self.jobs[job_id].model_copy(update=self.bodies[-1]))
         return problem(404, f"There is no {'/'.join(parts)}.")
 
     def _submit(self, body: dict[str, Any]) -> Response:
@@ -128,11 +159,27 @@ class Api:
         error = {"field": "url", "message": "The URL names no host.", "remedy": "Give a complete address."}
         return problem(422, "The request is not valid.", error)
 
-    def _page(self, request: Request, items: list[dict[str, Any]]) -> Response:
+    def _submit_list(self) -> Response:
+        """The list that is there, or the one URL of those that are no list."""
+        answer = _json(next(job for job in self.jobs.values() if job.kind is Kind.BULK), 202)
+        answer.headers["Reelin-Skipped-Invalid"] = str(self.skipped)
+        return answer
+
+    def _jobs(self, request: Request) -> Response:
+        """Filtered by `parent` and `state` as the API does, and by `q` as the beginning of an id."""
+        wanted = request.query_params
+        batch = [job for job in self.jobs.values() if not wanted.get("parent") or job.parent_id == wanted["parent"]]
+        if "-" in wanted.get("q", ""):
+            batch = [job for job in batch if job.id.startswith(wanted["q"])]
+        states = wanted.getlist("state")
+        found = [job.model_dump(mode="json") for job in batch if not states or job.state in states]
+        return self._page(request, found, {str(state): n for state, n in Counter(job.state for job in batch).items()})
+
+    def _page(self, request: Request, items: list[dict[str, Any]], counts: dict[str, int] | None = None) -> Response:
         start = int(request.query_params.get("cursor", 0))
         stop = start + min(int(request.query_params["limit"]), self.page_size)
         more = str(stop) if stop < len(items) else None
-        return JSONResponse({"items": items[start:stop], "next_cursor": more, "counts": {}})
+        return JSONResponse({"items": items[start:stop], "next_cursor": more, "counts": counts or {}})
 
     def _stream(self, path: str) -> Response:
         scripts = self.streams[path]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
@@ -10,9 +11,9 @@ from reelin.cli import describe
 from reelin.cli.bars import Bars, Lines, display
 from reelin.cli.client import LibraryVideo
 from reelin.cli.tables import formats_table, jobs_table, print_table, videos_table
-from reelin.contracts.jobs import Counts, Job, Kind, Phase, Progress, State
+from reelin.contracts.jobs import Job, Phase, Progress, State
 from reelin.contracts.media import Format
-from tests.cli.api import a_job, completed, failed, running
+from tests.cli.api import a_job, a_list, completed, ended, failed, item, running
 
 HOSTILE = "[red]\x1b]0;pwned\x07:smile:\x1b[2J\u202e[/red][link=http://evil.example]x"
 HARMLESS = "[red]:smile:[/red][link=http://evil.example]x"
@@ -130,15 +131,8 @@ def test_a_failure_is_told_with_kind_message_and_remedy() -> None:
 
 
 def test_a_batch_is_told_with_what_became_of_its_items() -> None:
-    batch = a_job(kind=Kind.BULK, title="9 URLs", state=State.COMPLETED, counts=Counts(total=9, completed=7, skipped=2))
-    assert describe.outcome(batch).plain.splitlines() == ["✓ 9 URLs", "    9 items, 2 of them there already"]
-    counts = Counts(total=9, completed=7, failed=2)
-    partial = batch.model_copy(update={"state": State.PARTIAL, "counts": counts})
-    assert describe.outcome(partial).plain.splitlines() == [
-        "! 9 URLs",
-        "    2 of 9 items failed",
-        "    Which ones: reelin ls --parent video-00000001 --state failed",
-    ]
+    outcome = describe.outcome(ended(a_list(completed=8, skipped=2))).plain
+    assert outcome.splitlines() == ["✓ 10 URLs", "    10/10: 8 done, 2 skipped"]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +143,60 @@ def test_a_batch_is_told_with_what_became_of_its_items() -> None:
         (a_job(state=State.RUNNING, phase=Phase.MERGING), "merging"),
         (a_job(state=State.WAITING), "waiting for its site"),
         (a_job(state=State.WAITING, failure=failed(a_job()).failure), "waiting for its site: not_found"),
-        (a_job(kind=Kind.BULK, state=State.RUNNING, counts=Counts(total=9, completed=2, failed=1)), "3/9, 1 failed"),
+        (a_list(completed=2, failed=1), "3/10: 2 done, 1 failed"),
+        (a_list(skipped=1, running=1200, waiting=2, paused=3), "1/10: 1 skipped, 1,202 in flight, 3 paused"),
     ],
 )
 def test_what_a_job_does_is_said_in_words(job: Job, words: str) -> None:
     assert describe.activity(job) == words
+
+
+def test_a_batch_keeps_its_bar_and_its_running_items_share_what_is_left_of_the_screen() -> None:
+    console, looking = terminal(), terminal()
+    console.height = 6
+    with Bars(console) as bars:
+        bars.show(a_list(completed=2, running=6))
+        for number in range(1, 9):
+            bars.show(item(a_job(number, title=f"queued {number}")))
+        for number in range(1, 9):
+            bars.show(running(item(a_job(number, title=f"runs {number}")), 10, 2))
+        looking.print(bars._progress)
+    lines = printed(looking).splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("10 URLs") and "2 done" in lines[0]
+    assert all(line.startswith("runs") for line in lines[1:])
+
+
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_of_a_large_batch_only_failures_are_told_and_not_without_end(kind: type[Bars | Lines]) -> None:
+    console = terminal(200)
+    batch = a_list(running=50)
+    assert batch.counts is not None
+    large = batch.model_copy(update={"counts": batch.counts.model_copy(update={"total": 10_000})})
+    with kind(console) as shown:
+        shown.show(large)
+        for number in range(1, 2_000):
+            end = failed if number % 10 == 0 else completed
+            shown.show(item(end(a_job(number)), number))
+    lines = [line for line in printed(console).splitlines() if "not_found" in line]
+    assert len(lines) == 20
+    assert "A clip" not in printed(console)
+
+
+def test_an_item_that_was_through_before_a_retry_is_not_told_again() -> None:
+    console = terminal(200)
+    old = item(completed(a_job(1)))
+    with Lines(console) as lines:
+        lines.show(a_list(completed=1, running=1))
+        lines.show(old.model_copy(update={"finished_at": old.submitted_at - timedelta(seconds=1)}))
+        lines.show(ended(a_list(completed=2)))
+    assert "A clip" not in printed(console)
+
+
+def test_a_playlist_inside_a_list_is_one_of_its_items() -> None:
+    console = terminal(200)
+    inner = item(ended(a_list(completed=3))).model_copy(update={"id": "playlist-1", "title": "Inner"})
+    with Lines(console) as lines:
+        lines.show(a_list(running=1))
+        lines.show(inner)
+    assert "✓ Inner  3/10: 3 done\n" in printed(console)

@@ -13,7 +13,7 @@ from reelin.cli.program import run
 from reelin.contracts.options import PRESETS
 
 COMMANDS = [
-    *("get", "info", "ls", "show", "watch", "cancel", "retry", "videos"),
+    *("get", "info", "ls", "show", "watch", "pause", "resume", "cancel", "retry", "priority", "videos", "sites"),
     *("up", "serve", "worker", "doctor", "demo"),
 ]
 HEAVY = "temporalio sqlalchemy alembic fastapi starlette uvicorn yt_dlp tldextract pydantic_settings reelin.settings"

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,47 @@ def test_get_follows_the_download_to_its_file(service: Service, origin: Origin) 
 def test_get_exits_with_1_and_the_remedy_when_a_download_fails(service: Service, origin: Origin) -> None:
     said = reelin(service, "get", origin.url_for("/login", key="cli"), status=1)
     assert "login_required" in said and "cookies" in said
+
+
+def test_a_playlist_is_previewed_and_some_of_it_run(service: Service, origin: Origin) -> None:
+    url = origin.url_for("/feed/4.rss", name="previewed", title="Previewed", size=120_000)
+    said = reelin(service, "get", "--preview", url)
+    assert "Feed of Previewed: 4 entries" in said and "--positions 1,4" in said
+    [playlist] = [json.loads(line) for line in reelin(service, "ls", "--json", "--kind", "playlist").splitlines()]
+    assert (playlist["state"], playlist["counts"]["total"]) == ("paused", 4)
+    reelin(service, "resume", playlist["id"][:17], "--positions", "1,3-3")
+    assert "2 done, 2 cancelled" in reelin(service, "watch", playlist["id"])
+    items = [json.loads(line) for line in reelin(service, "ls", "--json", "--parent", playlist["id"]).splitlines()]
+    assert [(item["position"], item["state"]) for item in items] == [
+        (1, "completed"),
+        (2, "cancelled"),
+        (3, "completed"),
+        (4, "cancelled"),
+    ]
+
+
+def test_of_a_list_just_what_failed_is_tried_again(service: Service, origin: Origin, tmp_path: Path) -> None:
+    good, dead = origin.url_for("/file/120000/listed"), origin.url_for("/file/120000/mended", fail="404x1")
+    feed = origin.url_for("/feed/2.rss", name="within", size=120_000)
+    (tmp_path / "list.txt").write_text(f"# mine\n{good}\n{dead}\n\n{good}\nnonsense\n{feed}\n")
+    assert "Line 6, 'nonsense'" in reelin(service, "get", "-a", str(tmp_path / "list.txt"), status=1)
+    said = reelin(service, "get", "--skip-invalid", "-a", str(tmp_path / "list.txt"), status=1)
+    assert "1 line cannot be used" in said and "4/4: 3 done, 1 failed" in said and "not_found" in said
+    [retry] = [line for line in said.splitlines() if line.startswith("To try again")]
+    batch_id = retry.split()[-1]
+    reelin(service, "retry", "--parent", batch_id, "--failure", "not_found")
+    assert "4/4: 4 done" in reelin(service, "watch", batch_id)
+    assert sum(record.bytes_sent for record in origin.requests(good)) < 2 * 120_000
+    shown = reelin(service, "show", batch_id)
+    assert "4/4: 4 done" in shown
+
+
+def test_a_list_is_over_as_soon_as_a_playlist_in_it_is(service: Service, origin: Origin) -> None:
+    feed = origin.url_for("/feed/2.rss", name="last", size=120_000)
+    lines = reelin(service, "get", "--json", feed, origin.url_for("/file/120000/first")).splitlines()
+    jobs = {job["kind"]: job for job in map(json.loads, lines)}
+    bulk, playlist = (datetime.fromisoformat(jobs[kind]["finished_at"]) for kind in ("bulk", "playlist"))
+    assert (bulk - playlist).total_seconds() < 15  # a batch that is not told looks after 30 s
 
 
 def test_info_shows_the_formats(service: Service, origin: Origin) -> None:
@@ -112,4 +155,6 @@ def test_the_demo_checks_every_file(tmp_path_factory: pytest.TempPathFactory) ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every file right" in done.stdout
+    for part in ("7/7: 6 done, 1 failed", "not_found", "Check the URL", "reelin retry bulk-", "7/7: 7 done"):
+        assert part in done.stdout
     assert list(home.iterdir()) == []
