@@ -39,6 +39,8 @@ bench: install  ## Print the benchmark tables (starts a service of its own)
 	$(BIN)/python bench/engine.py
 	$(BIN)/python bench/steps.py
 	$(BIN)/python bench/polite.py
+	$(BIN)/python bench/batch.py
+	$(BIN)/python bench/temporal.py
 
 lock:  ## Renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

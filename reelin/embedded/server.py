@@ -8,7 +8,8 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -40,7 +41,7 @@ DYNAMIC_CONFIG = {
 }
 #: WAL with synchronous=1 survives every kill; a power cut can cost the last moments, which the reconciler makes good
 #: from the jobs table (synchronous=2 there).
-_PRAGMAS = ("journal_mode=wal", "synchronous=1")
+PRAGMAS = ("journal_mode=wal", "synchronous=1")
 
 
 def find_temporal() -> Path:
@@ -54,12 +55,17 @@ def find_temporal() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What to start. The ports are fixed for the server's lifetime, so that clients find it again after a restart."""
+    """What to start. The ports are fixed for the server's lifetime, so that clients find it again after a restart.
+
+    `pragmas` are SQLite's; `config` is Temporal's dynamic configuration. `bench/temporal.py` tries others.
+    """
 
     program: Path
     folder: Path
     port: Port
     ui_port: Port
+    pragmas: tuple[str, ...] = PRAGMAS
+    config: Mapping[str, str] = field(default_factory=lambda: DYNAMIC_CONFIG)
 
     @property
     def address(self) -> str:
@@ -79,8 +85,8 @@ class ServerPlan:
         server = [str(self.program), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]
         ports = ["--port", str(self.port.number), "--ui-port", str(self.ui_port.number)]
         storage = ["--db-filename", str(self.folder / "temporal.db")]
-        storage += [word for pragma in _PRAGMAS for word in ("--sqlite-pragma", pragma)]
-        config = [w for key, value in DYNAMIC_CONFIG.items() for w in ("--dynamic-config-value", f"{key}={value}")]
+        storage += [word for pragma in self.pragmas for word in ("--sqlite-pragma", pragma)]
+        config = [w for key, value in self.config.items() for w in ("--dynamic-config-value", f"{key}={value}")]
         attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
         return [*launch, *server, *ports, *storage, *config, *attributes]
 
