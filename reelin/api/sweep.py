@@ -59,16 +59,13 @@ class Sweep:
         self._publish = publish
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
-        self._recent: dict[str, tuple[float, Figures]] = {}
-        self._looking = asyncio.Lock()
+        self._looks: dict[str, asyncio.Future[Figures]] = {}
 
     async def run(self) -> None:
         await in_rounds(self.round, seconds=SWEEP_SECONDS, share=SHARE, action="hub_sweep")
 
     async def round(self) -> None:
         """One look at each batch that is watched and due."""
-        now = self._clock()
-        self._recent = {each: look for each, look in self._recent.items() if now - look[0] <= SWEEP_SECONDS}
         batches = await self._batches()
         self._watched = {batch_id: self._watched.get(batch_id) or _Watched() for batch_id in batches}
         for batch_id, watched in tuple(self._watched.items()):
@@ -86,12 +83,17 @@ class Sweep:
             self._watched[batch_id].rest = SWEEP_SECONDS
 
     async def current(self, batch_id: str) -> Figures:
-        """How the batch stands, as of half a second ago at most: many who ask at once share one look."""
-        async with self._looking:
-            known = self._recent.get(batch_id)
-            if known is None or self._clock() - known[0] > SWEEP_SECONDS:
-                return await self.figures(batch_id)
-            return known[1]
+        """How the batch stands. Those who ask in one moment share a look, and nobody else does: whoever asks after a
+        change sees it."""
+        known = self._looks.get(batch_id)
+        if known is None:
+            known = self._looks[batch_id] = asyncio.ensure_future(self._look_again(batch_id))
+        return await asyncio.shield(known)
+
+    async def _look_again(self, batch_id: str) -> Figures:
+        await asyncio.sleep(0)  # the others of this moment ask too
+        del self._looks[batch_id]  # from here on a change may be missed by this look
+        return await self.figures(batch_id)
 
     async def figures(self, batch_id: str, *, depth: int = 1) -> Figures:
         version = time.time_ns() // 1000 - BEFOREHAND
@@ -105,9 +107,7 @@ class Sweep:
             watched.pace.note(self._clock(), items_done(standing, parts))
             moves = standing.counts.running or not standing.counts.paused
             pace = watched.pace.items_per_second if moves else None
-        figures = Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
-        self._recent[batch_id] = (self._clock(), figures)
-        return figures
+        return Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
 
     async def _part(self, item: BegunItem, before: Part | None, depth: int) -> Part:
         """One that waits or is paused is as far as it was when it was last seen to run."""

@@ -179,11 +179,3 @@ async def test_how_a_batch_ends_follows_from_its_items(library: Library) -> None
     job = await library.jobs.get("bulk-bad")
     assert job.failure is not None and job.failure["kind"] == "network"
     assert job.result == {**Counts(total=2, failed=2).model_dump(), "truncated": False}
-
-
-async def test_several_batches_are_counted_in_one_go(library: Library) -> None:
-    await expanded(library, "a", "b", job_id="bulk-1")
-    await expanded(library, "c", job_id="bulk-2")
-    counts = await library.batches.count_all(["bulk-1", "bulk-2"])
-    assert counts == {"bulk-1": Counts(total=2, queued=2), "bulk-2": Counts(total=1, queued=1)}
-    assert await library.batches.count_all([]) == {}

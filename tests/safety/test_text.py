@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import websockets
 
-from reelin.api.dispatcher import Dispatcher
+from reelin.activities import Starter
 from reelin.api.problems import MEDIA_TYPE
 from reelin.api.stream import version_in
 from reelin.contracts.failures import FailureKind
@@ -169,7 +169,7 @@ async def test_a_url_is_code_and_a_site_is_a_name_in_temporals_ui(api: Api) -> N
     path = "".join(each for each in TITLE if each.isprintable() and not each.isspace() and each != "\\")
     submitted = await api.submit(url=f"https://example.org/{path}")
     client = RecordingClient()
-    await Dispatcher(api.library, client)._start_workflow(await api.library.jobs.get(submitted.id))  # type: ignore[arg-type]
+    await Starter(client).start(await api.library.jobs.get(submitted.id))  # type: ignore[arg-type]
     assert client.started["static_summary"] == "auto · best · example.org"
     code, rest = re.fullmatch(r"`([^`\n]*)`\n\n(.*)", client.started["static_details"]).groups()  # type: ignore[union-attr]
     assert "evil.example" in code and "<script>" in code
