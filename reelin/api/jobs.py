@@ -47,7 +47,7 @@ class JobSelection(Request):
     parent: str | None = Field(None, max_length=64, description="The items of this batch")
     site: str | None = Field(None, max_length=255)
     failure: FailureKind | None = None
-    q: str | None = Field(None, max_length=200, description="Part of the title or the URL")
+    q: str | None = Field(None, max_length=200, description="Part of the title or the URL, or the beginning of the id")
 
     def filter(self, *, with_items: bool) -> JobFilter:
         return JobFilter(

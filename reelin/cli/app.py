@@ -66,7 +66,6 @@ app.command(
     epilog=examples(
         "reelin ls",
         "reelin ls --state failed --failure rate_limited",
-        "reelin ls --parent bulk-3f9c01ab --state failed",
         "reelin ls --site example.org -q concert --limit 200",
         "reelin ls --parent bulk-3f9c01ab --state failed",
         "reelin ls --parent bulk-3f9c01ab --all --json",

@@ -68,7 +68,7 @@ def tally(counts: Counts) -> str:
 
 def was_there(job: Job) -> bool:
     """Whether its file was in the library before."""
-    return job.state is State.COMPLETED and bool((job.result or {}).get("skipped"))
+    return job.state is State.COMPLETED and (job.result or {}).get("skipped") is True  # of a batch it is a number
 
 
 def amount(progress: Progress | None) -> str:
@@ -97,7 +97,7 @@ def activity(job: Job) -> str:
         return _waiting(job)
     if job.state is not State.RUNNING:
         return job.state.value
-    if job.counts:
+    if job.counts and job.counts.total:
         return tally(job.counts)
     parts = [job.phase.value if job.phase else job.state.value, *_fragments(job.progress)]
     return " ".join(parts)

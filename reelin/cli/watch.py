@@ -44,9 +44,16 @@ def show_all(client: Client, last: dict[str, Job], shown: Display, *, adopt: boo
     with shown:
         for job in last.values():
             shown.show(job)
+        ends: list[Job] = []
         for job in follow(client, _unfinished(last), adopt=adopt):
-            if job.id in last or job.parent_id not in last:
+            item = job.id not in last and job.parent_id in last
+            if not item:
                 last[job.id] = job
+            if job.state.final and not item and not adopt and len(last) == 1:
+                ends.append(job)  # the last items of a batch are told after its own end, and shown before
+            else:
+                shown.show(job)
+        for job in ends:
             shown.show(job)
 
 

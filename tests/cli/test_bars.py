@@ -195,8 +195,11 @@ def test_an_item_that_was_through_before_a_retry_is_not_told_again() -> None:
 
 def test_a_playlist_inside_a_list_is_one_of_its_items() -> None:
     console = terminal(200)
-    inner = item(ended(a_list(completed=3))).model_copy(update={"id": "playlist-1", "title": "Inner"})
+    result = {"completed": 1, "skipped": 2}
+    inner = item(ended(a_list(completed=1, skipped=2))).model_copy(
+        update={"id": "playlist-1", "title": "Inner", "result": result}
+    )
     with Lines(console) as lines:
         lines.show(a_list(running=1))
         lines.show(inner)
-    assert "✓ Inner  3/10: 3 done\n" in printed(console)
+    assert "✓ Inner  3/10: 1 done, 2 skipped\n" in printed(console)

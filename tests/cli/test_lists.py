@@ -139,13 +139,13 @@ def test_a_url_that_turns_out_to_be_a_playlist_is_followed_with_its_items(
     assert capsys.readouterr().out.endswith("✓ A clip  1.1 MB\n✓ A list\n    2/2: 2 done\n")
 
 
-def test_items_that_are_told_after_the_batch_has_ended_are_shown_too(
+def test_items_that_are_told_after_the_batch_has_ended_are_shown_before_its_end(
     api: Api, reelin: Reelin, capsys: Captured
 ) -> None:
     api.add(BATCH)
     api.streams[EVENTS] = [[event(BATCH), event(DONE), event(item(completed(a_job(1)))), END]]
     assert reelin("get", "--json", *URLS) == 0
-    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [BATCH.id, a_job(1).id]
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [a_job(1).id, BATCH.id]
 
 
 def _previewed(api: Api) -> Job:

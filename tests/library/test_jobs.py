@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import State
+from reelin.contracts.jobs import Kind, State
 from reelin.errors import Conflict, InvalidInput, NotFound
 from reelin.library import JobFilter, Library
 from tests.library.samples import failure, new_job, publication
@@ -208,3 +209,24 @@ async def test_an_unknown_order_is_refused_with_the_known_ones(library: Library)
     with pytest.raises(InvalidInput) as raised:
         await library.jobs.page(JobFilter(), sort="colour", limit=2, cursor=None)
     assert "-submitted_at" in raised.value.remedy
+
+
+async def test_a_job_is_found_by_the_beginning_of_its_id_and_not_by_a_word_that_only_begins_ids(
+    library: Library,
+) -> None:
+    for name in ("3f9c01", "3f9d02"):
+        await library.jobs.submit(new_job(name))
+
+    async def found(text: str) -> list[str]:
+        page = await library.jobs.page(JobFilter(q=text), sort="submitted_at", limit=10, cursor=None)
+        return [job.id for job in page.items]
+
+    assert await found("video-3f9c") == ["video-3f9c01"]
+    assert sorted(await found("video-3f9")) == ["video-3f9c01", "video-3f9d02"]
+    assert await found("video-") == []
+
+
+async def test_a_preview_that_was_submitted_as_auto_is_a_playlist_once_it_is_opened(library: Library) -> None:
+    job = (await library.jobs.submit(replace(new_job(), preview=True))).job
+    await library.batches.open(job.id, job.run)
+    assert (await library.jobs.get(job.id)).kind is Kind.PLAYLIST

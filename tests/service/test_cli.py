@@ -147,7 +147,8 @@ def test_the_demo_checks_every_file(tmp_path_factory: pytest.TempPathFactory) ->
     home = tmp_path_factory.mktemp("home")
     done = subprocess.run(
         [sys.executable, "-m", "reelin.cli", "demo"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
+        | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         capture_output=True,
         text=True,
         timeout=100,
