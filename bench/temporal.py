@@ -33,6 +33,7 @@ from reelin.embedded.ports import choose_port
 from reelin.embedded.server import DYNAMIC_CONFIG, PRAGMAS, ServerPlan, TemporalServer, find_temporal
 
 QUEUE = "bench"
+Seen = tuple[float, float, int]
 AT_ONCE = 50
 POKE_SECONDS = 0.5
 FASTER_POLLS = {**DYNAMIC_CONFIG, "history.transferProcessorMaxPollRPS": "1000"}
