@@ -121,8 +121,8 @@ async def memory(downloads: Downloads, this: Engine) -> list[Figure]:
     await settled(this.pool, 2)
     used = max(map(pss_bytes, this.pool.idle_pids)) / MB
     return [
-        Figure("PSS of an idle child, unused", unused, "MB", 30, note="the larger of two"),
-        Figure("  after five downloads", used, "MB", 30),
+        Figure("PSS of an idle child", unused, "MB", 30, note="the larger of two"),
+        Figure("  after five downloads", used, "MB", note="replaced by a fresh one within 10 s"),
         Figure("  the fork server beside them", server, "MB"),
     ]
 

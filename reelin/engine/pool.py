@@ -215,11 +215,11 @@ class EnginePool:
         """Idle children for the next tasks, and no more of them than that for long."""
         while True:
             try:
+                self._dismiss_surplus()
                 await self._top_up()
             except (ForkServerLost, StartupError, OSError):
                 await asyncio.sleep(1)  # The next task that needs a child says what is wrong.
                 continue
-            self._dismiss_surplus()
             self._wanted.clear()
             try:
                 async with asyncio.timeout(_SURPLUS_SECONDS):
@@ -232,10 +232,15 @@ class EnginePool:
             self._idle.insert(0, await self._spawn())
 
     def _dismiss_surplus(self) -> None:
-        for dead in [child for child in self._idle if child.exited]:
-            self._idle.remove(dead)
-            dead.dismiss()
-        while len(self._idle) > self._idle_children:
-            if time.monotonic() - self._idle[0].idle_since < _SURPLUS_SECONDS:
-                return
-            self._idle.pop(0).dismiss()
+        """What has died, and what has rested for seconds: those too many, and those that have worked. A fresh child
+        shares nearly all of its memory with the fork server, and no site has seen it."""
+        tired = [child for child in self._idle if child.exited or (child.jobs and _rested(child))]
+        fresh = [child for child in self._idle if child not in tired]
+        tired += [child for child in fresh[: max(0, len(fresh) - self._idle_children)] if _rested(child)]
+        for child in tired:
+            self._idle.remove(child)
+            child.dismiss()
+
+
+def _rested(child: ChildProcess) -> bool:
+    return time.monotonic() - child.idle_since >= _SURPLUS_SECONDS

@@ -256,6 +256,26 @@ async def test_a_child_is_used_again_until_it_has_done_its_share(origin: Origin,
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
+async def test_a_child_that_has_worked_and_rests_gives_way_to_a_fresh_one(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reelin.engine.pool._SURPLUS_SECONDS", 0.2)
+    pool = EnginePool(cookies_dir=tmp_path, idle_children=1, max_children=1)
+    await pool.start()
+    try:
+        watched = Watched(pool, task_for(origin.url_for("/file/100000/rests.mp4"), tmp_path / "job"))
+        await watched.reaches(phase_is(Phase.EXTRACTING))
+        worked = watched.pid
+        await watched.outcome
+        async with asyncio.timeout(20):
+            while not pool.idle_pids or worked in pool.idle_pids:
+                await asyncio.sleep(0.02)
+            while group(worked):
+                await asyncio.sleep(0.02)
+    finally:
+        await pool.close()
+
+
 async def test_no_more_children_run_at_once_than_allowed(origin: Origin, tmp_path: Path) -> None:
     pool = EnginePool(cookies_dir=tmp_path, max_children=2, idle_children=0)
     await pool.start()
