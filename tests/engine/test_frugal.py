@@ -52,7 +52,8 @@ async def test_the_second_of_two_large_downloads_waits_for_room(
     frugal = Frugal(pool, mounted("10m"))
     one, other = frugal.engines
     first_task = task_for(origin.url_for("/file/6000000/first", rate=3 * MB), frugal.folder / "first")
-    second_task = task_for(origin.url_for("/file/6000000/second"), frugal.folder / "second")
+    # At full speed it would fill so small a disk before it is refused.
+    second_task = task_for(origin.url_for("/file/6000000/second", rate=3 * MB), frugal.folder / "second")
     first = Watched(pool, first_task, engine=one)
     await first.reaches(bytes_reach(MB))
     failure = await refused(Watched(pool, second_task, engine=other))

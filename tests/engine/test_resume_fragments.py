@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yt_dlp.aes import aes_cbc_encrypt_bytes
+from Cryptodome.Cipher import AES
+from Cryptodome.Util.Padding import pad
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase
@@ -335,8 +336,8 @@ class Playlists:
 
     def _encrypted(self, number: int) -> bytes:
         self._hold(number)
-        vector = number.to_bytes(16, "big")
-        return bytes(aes_cbc_encrypt_bytes(self._plain[number], self._KEY, vector))
+        cipher = AES.new(self._KEY, AES.MODE_CBC, iv=number.to_bytes(16, "big"))
+        return cipher.encrypt(pad(self._plain[number], AES.block_size))
 
     def _ranges(self) -> list[str]:
         """Only the first says where it begins."""
