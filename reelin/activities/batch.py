@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from reelin.activities.bell import ItemListener
 from reelin.activities.starter import Starter
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Counts, State
@@ -39,7 +40,9 @@ class BatchActivities:
         bus: ProgressBus,
         at_once: int,
         site_limits: Callable[[], Awaitable[SiteLimit]],
+        bell: ItemListener,
     ) -> None:
+        self._bell = bell
         self._client = client
         self._library = library
         self._bus = bus
@@ -84,7 +87,7 @@ class BatchActivities:
         if released.in_flight or released.in_line:
             return Advance(in_flight=released.in_flight, in_line=released.in_line)
         await self._library.window.finish(row.id, row.run)
-        self._bus.publish(JobTouched(job_id=row.id))
+        await self._changed(row.id)
         ended = await self._library.jobs.find(row.id)
         return Advance(over=State.CANCELLED) if ended is None else self._ended(ended)
 
@@ -99,8 +102,13 @@ class BatchActivities:
         flying = await self._library.window.stop(row.id)
         await self._tell(flying, PAUSE)
         await self._library.jobs.pause(row.id, row.run)
-        self._bus.publish(JobTouched(job_id=row.id))
+        await self._changed(row.id)
         return Advance(in_flight=len(flying), paused=True)
+
+    async def _changed(self, batch_id: str) -> None:
+        """A playlist may be an item itself, and its batch waits to hear of it."""
+        self._bus.publish(JobTouched(job_id=batch_id))
+        await self._bell.item_changed(batch_id)
 
     async def _start(self, jobs: Sequence[JobRecord]) -> None:
         """What cannot be started now stays in the outbox, for the dispatcher."""

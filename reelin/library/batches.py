@@ -85,10 +85,10 @@ class BatchStore:
             if found is None:
                 values = {**empty_batch(job_id, run), "at_once": at_once, "preview": preview}
                 await connection.execute(insert(batches).values(values))
-                # What was submitted as `auto` has turned out to be a playlist.
-                await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST)
             elif found.run < run:
                 await _empty_again(connection, replace(found, at_once=at_once), run, preview=preview)
+            # What was submitted as `auto` has turned out to be a playlist.
+            await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST)
             return await _batch(connection, job_id)
 
     @unbroken

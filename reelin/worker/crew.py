@@ -80,6 +80,7 @@ class Crew:
             bus=bus,
             at_once=self._settings.batch_at_once,
             site_limits=self._site_limits,
+            bell=self._bell,
         )
         return [
             Worker(

@@ -77,10 +77,7 @@ class _Batch:
                 return _outcome(now)
             workflow.set_current_details(_details(now))
             await self._until_poked(LONG_PATIENCE if now.paused and not now.in_flight else PATIENCE)
-            if (
-                workflow.info().is_continue_as_new_suggested()
-                or workflow.info().get_current_history_length() > MANY_EVENTS
-            ):
+            if _has_a_long_history():
                 workflow.continue_as_new(job)
 
     async def _call_off_until_over(self, job: JobRequest) -> None:
