@@ -38,6 +38,10 @@ LOST_WORKER = RetryPolicy(
 )
 
 
+#: A worker that says nothing for so long is lost.
+SILENCE = timedelta(seconds=6)
+
+
 @dataclass(frozen=True)
 class Work:
     """The activity that does the job, and where it runs."""
@@ -151,7 +155,7 @@ async def _try_once(work: Work, attempt: Attempt) -> FetchResult:
         result_type=FetchResult,
         task_queue=work.task_queue,
         start_to_close_timeout=timedelta(days=30),
-        heartbeat_timeout=timedelta(seconds=6),
+        heartbeat_timeout=SILENCE,
         retry_policy=LOST_WORKER,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=f"{work.summary} (attempt {attempt.number})",
@@ -214,6 +218,7 @@ async def record(activity: str, what: WaitingRecord | FailedRecord | JobRequest,
         what,
         task_queue=WORKFLOW_QUEUE,
         start_to_close_timeout=timedelta(seconds=60),
+        heartbeat_timeout=SILENCE,
         retry_policy=LOST_WORKER,
         summary=summary,
     )

@@ -31,7 +31,16 @@ with workflow.unsafe.imports_passed_through():
         JobOutcome,
         JobRequest,
     )
-    from reelin.workflows.attempts import LOST_WORKER, Wish, Work, attempt_until_done, failed, is_cancel, record
+    from reelin.workflows.attempts import (
+        LOST_WORKER,
+        SILENCE,
+        Wish,
+        Work,
+        attempt_until_done,
+        failed,
+        is_cancel,
+        record,
+    )
 
 #: An item that ended without a word is noticed after so long.
 PATIENCE = timedelta(seconds=30)
@@ -126,6 +135,7 @@ async def _act(activity: str, job: JobRequest, summary: str) -> Advance:
         result_type=Advance,
         task_queue=WORKFLOW_QUEUE,
         start_to_close_timeout=timedelta(seconds=120),
+        heartbeat_timeout=SILENCE,
         retry_policy=LOST_WORKER,
         summary=summary,
     )

@@ -96,6 +96,10 @@ class Service:
         [found] = [process for process in self.tree() if process.name() == "temporal"]
         return found
 
+    def temporal_address(self) -> str:
+        command = self.temporal().cmdline()
+        return f"127.0.0.1:{command[command.index('--port') + 1]}"
+
     def processes_of(self, job_id: str) -> list[psutil.Process]:
         """The children that have the job's scratch folder open, and what those started."""
         scratch = str(self.media_dir / ".reelin-scratch" / job_id)
