@@ -127,7 +127,7 @@ async def _try_unless_paused(work: Work, attempt: Attempt, wish: Wish) -> FetchR
         await workflow.wait_condition(lambda: running.done() or wish.paused)
     except asyncio.CancelledError:
         running.cancel()
-        await asyncio.wait([running])
+        await asyncio.gather(running, return_exceptions=True)  # looked at: else each cancel is a traceback in the log
         raise
     if running.done():
         return running.result()

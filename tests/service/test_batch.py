@@ -229,6 +229,7 @@ def test_a_cancelled_batch_leaves_nothing_running_but_what_someone_else_wants(se
     assert {path for path in paths if origin.requests(path)} == asked | {paths[25]}
     items = service.items(batch.id)
     assert {item.state for item in items} == {State.CANCELLED}
+    assert "Traceback" not in service.log.read_text(errors="replace")
     left = {folder.name for folder in (service.media_dir / ".reelin-scratch").iterdir() if folder.is_dir()}
     assert not left & {item.id for item in items}
     assert not any(service.processes_of(item.id) for item in items)
@@ -306,3 +307,28 @@ def test_a_deleted_batch_ends_with_its_items(service: Service, origin: Origin) -
     again = service.submit_list(urls[:2])
     assert service.wait(again.id).state is State.COMPLETED
     whole(service, origin, service.items(again.id))
+
+
+@pytest.mark.parametrize("lists", [1, 2])
+def test_a_thousand_items_of_a_stalled_site_do_not_keep_another_site_waiting(
+    new_service: Callable[..., Service], origin: Origin, lists: int
+) -> None:
+    service = new_service(REELIN_STALL_SECONDS="300").start()
+    stalled = [
+        origin.url_for(f"/file/{SMALL}/stalled-{lists}-{each}.mp4", stall_after=0, stall_times=1000, key="stalled")
+        for each in range(1000)
+    ]
+    path = f"/file/{SMALL}/second-site-{lists}.mp4"
+    other = origin.url.replace("127.0.0.1", "localhost") + path
+    if lists == 1:
+        began = time.time()
+        batch = service.submit_list([*stalled, other])
+    else:
+        first = service.submit_list(stalled)
+        until(lambda: service.counts(first.id).running == 4)
+        began = time.time()
+        batch = service.submit_list([other])
+    until(lambda: origin.requests(path))
+    took = origin.requests(path)[0].started_at - began
+    assert took < 2, f"the first item of a second site started after {took:.1f} s"
+    until(lambda: any(item.state is State.COMPLETED for item in service.items(batch.id, site="localhost")))
