@@ -7,6 +7,7 @@ from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
 from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
+from reelin.activities.pulse import Pulse
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
 from reelin.activities.site import SiteActivities, SiteDesk
@@ -20,6 +21,7 @@ __all__ = [
     "Handover",
     "Presence",
     "ProbeActivity",
+    "Pulse",
     "RecordActivities",
     "Scratch",
     "SiteActivities",

@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.dispatcher import Dispatcher
+from reelin.api.shown import BATCH_KINDS
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import State
 from reelin.contracts.progress import JobTouched
@@ -23,6 +24,8 @@ from reelin.temporal import TEMPORAL_AWAY, first_line
 log = structlog.get_logger(__name__)
 
 SECONDS_BETWEEN_SWEEPS = 30.0
+#: While the items of a batch that someone terminated are still ending.
+SECONDS_UNTIL_ITEMS_END = 2.0
 #: A workflow that was started just now may not be listed yet.
 SETTLING = timedelta(seconds=5)
 _ENDED_BY_A_PERSON = frozenset(
@@ -38,6 +41,7 @@ class Reconciler:
         self._client = client
         self._bus = bus
         self._dispatcher = dispatcher
+        self._items_are_ending = False
 
     async def run(self) -> None:
         """At once, then every 30 s, until cancelled."""
@@ -46,11 +50,12 @@ class Reconciler:
                 await self.sweep()
             except TEMPORAL_AWAY as error:
                 log.info("Temporal does not answer; reconciling later", reason=first_line(error))
-            await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
+            await asyncio.sleep(SECONDS_UNTIL_ITEMS_END if self._items_are_ending else SECONDS_BETWEEN_SWEEPS)
 
     async def sweep(self) -> int:
         """One comparison; returns how many jobs were healed. Raises TEMPORAL_AWAY."""
         self._dispatcher.wake()
+        self._items_are_ending = False
         running: set[str] | None = None
         healed = 0
         async for page in self._library.jobs.unfinished_pages():
@@ -96,7 +101,7 @@ class Reconciler:
         if status is WorkflowExecutionStatus.RUNNING:
             return False
         if status in _ENDED_BY_A_PERSON and await self._is_this_run(job, description):
-            await self._library.jobs.cancel(job.id, job.run)
+            await self._end(job)
         elif status is WorkflowExecutionStatus.FAILED and await self._is_this_run(job, description):
             await self._library.jobs.fail(job.id, job.run, failure=_WORKFLOW_FAILED)
         else:
@@ -106,6 +111,17 @@ class Reconciler:
         log.warning("healed a job", job_id=job.id, row_said=job.state, temporal_says=status and status.name)
         self._bus.publish(JobTouched(job_id=job.id))
         return True
+
+    async def _end(self, job: JobRecord) -> None:
+        """A batch ends as one that is cancelled here does: with its items, in line and in flight."""
+        if job.kind not in BATCH_KINDS:
+            await self._library.jobs.cancel(job.id, job.run)
+            return
+        for item_id in await self._library.window.call_off(job.id):
+            with contextlib.suppress(RPCError):  # it has ended meanwhile; else the next sweep tries again
+                await self._client.get_workflow_handle(item_id).cancel()
+        if await self._library.window.finish(job.id, job.run, cancelled=True) is None:
+            self._items_are_ending = True
 
     async def _is_this_run(self, job: JobRecord, description: WorkflowExecutionDescription | None) -> bool:
         return description is not None and await description.memo_value("run", 0, type_hint=int) == job.run

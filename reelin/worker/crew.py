@@ -20,6 +20,7 @@ from reelin.activities import (
     Handover,
     Presence,
     ProbeActivity,
+    Pulse,
     RecordActivities,
     Scratch,
     SiteActivities,
@@ -106,7 +107,9 @@ class Crew:
                     site.record_site,
                     site.check_holders,
                 ],
-                interceptors=[handover],
+                interceptors=[handover, Pulse()],
+                max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+                default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 # The sandbox costs 4 ms of CPU for each workflow. What it guards against cannot happen here: workflow
                 # modules import contracts only (checked in CI), and the tests run them in the sandbox.
                 workflow_runner=UnsandboxedWorkflowRunner(),

@@ -39,6 +39,10 @@ LOST_WORKER = RetryPolicy(
 )
 
 
+#: A worker that says nothing for so long is lost.
+SILENCE = timedelta(seconds=6)
+
+
 @dataclass(frozen=True)
 class Work:
     """The activity that does the job, where it runs, and how it waits for its site."""
@@ -125,9 +129,7 @@ async def _try_unless_paused(work: Work, attempt: Attempt, wish: Wish) -> FetchR
         await workflow.wait_condition(lambda: running.done() or wish.paused)
     except asyncio.CancelledError:
         running.cancel()
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # or the log complains that nobody looked at it
+        await asyncio.gather(running, return_exceptions=True)  # looked at: else each cancel is a traceback in the log
         raise
     if running.done():
         return running.result()
@@ -169,7 +171,7 @@ async def _try_once(work: Work, attempt: Attempt) -> FetchResult:
         result_type=FetchResult,
         task_queue=work.task_queue,
         start_to_close_timeout=timedelta(days=30),
-        heartbeat_timeout=timedelta(seconds=6),
+        heartbeat_timeout=SILENCE,
         retry_policy=LOST_WORKER,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=f"{work.summary} (attempt {attempt.number})",
@@ -237,6 +239,7 @@ async def record(activity: str, what: WaitingRecord | FailedRecord | JobRequest,
         what,
         task_queue=WORKFLOW_QUEUE,
         start_to_close_timeout=timedelta(seconds=60),
+        heartbeat_timeout=SILENCE,
         retry_policy=LOST_WORKER,
         summary=summary,
     )

@@ -31,7 +31,16 @@ with workflow.unsafe.imports_passed_through():
         JobOutcome,
         JobRequest,
     )
-    from reelin.workflows.attempts import LOST_WORKER, Wish, Work, attempt_until_done, failed, is_cancel, record
+    from reelin.workflows.attempts import (
+        LOST_WORKER,
+        SILENCE,
+        Wish,
+        Work,
+        attempt_until_done,
+        failed,
+        is_cancel,
+        record,
+    )
 
 #: An item that ended without a word is noticed after so long.
 PATIENCE = timedelta(seconds=30)
@@ -77,10 +86,7 @@ class _Batch:
                 return _outcome(now)
             workflow.set_current_details(_details(now))
             await self._until_poked(LONG_PATIENCE if now.paused and not now.in_flight else PATIENCE)
-            if (
-                workflow.info().is_continue_as_new_suggested()
-                or workflow.info().get_current_history_length() > MANY_EVENTS
-            ):
+            if _has_a_long_history():
                 workflow.continue_as_new(job)
 
     async def _call_off_until_over(self, job: JobRequest) -> None:
@@ -129,6 +135,7 @@ async def _act(activity: str, job: JobRequest, summary: str) -> Advance:
         result_type=Advance,
         task_queue=WORKFLOW_QUEUE,
         start_to_close_timeout=timedelta(seconds=120),
+        heartbeat_timeout=SILENCE,
         retry_policy=LOST_WORKER,
         summary=summary,
     )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from temporalio.client import WorkflowHandle
 
 from reelin.api import reconciler
-from reelin.contracts.jobs import State
+from reelin.contracts.jobs import Kind, State
 from reelin.contracts.progress import JobTouched
-from reelin.contracts.work import DOWNLOAD_WORKFLOW, WORKFLOW_QUEUE
-from reelin.library import JobRecord
+from reelin.contracts.work import BULK_WORKFLOW, DOWNLOAD_WORKFLOW, WORKFLOW_QUEUE
+from reelin.library import JobRecord, NewBatch
 from tests.dispatch.conftest import Desk
 from tests.library.samples import new_job
 
@@ -24,11 +25,15 @@ def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _started(desk: Desk) -> tuple[JobRecord, WorkflowHandle[object, object]]:
     job = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job
+    return job, await _start(desk, job, DOWNLOAD_WORKFLOW)
+
+
+async def _start(desk: Desk, job: JobRecord, workflow: str) -> WorkflowHandle[object, object]:
     handle = await desk.client.start_workflow(
-        DOWNLOAD_WORKFLOW, job.request(), id=job.id, task_queue=WORKFLOW_QUEUE, memo={"run": job.run}
+        workflow, job.request(), id=job.id, task_queue=WORKFLOW_QUEUE, memo={"run": job.run}
     )
     await desk.library.jobs.mark_dispatched([(job.id, job.run)])
-    return job, handle
+    return handle
 
 
 async def test_a_workflow_that_runs_is_left_alone(desk: Desk) -> None:
@@ -45,6 +50,32 @@ async def test_a_workflow_that_was_terminated_in_temporals_ui_becomes_cancelled_
     assert await desk.reconciler.sweep() == 1
     assert (await desk.library.jobs.get(job.id)).state is State.CANCELLED
     assert desk.events == [JobTouched(job_id=job.id)]
+
+
+async def test_a_batch_that_was_terminated_in_temporals_ui_ends_with_its_items(desk: Desk) -> None:
+    name = uuid.uuid4().hex
+    urls = tuple(f"https://example.org/{name}/{number}" for number in range(3))
+    list_ = replace(new_job(name), id=f"bulk-{name}", kind=Kind.BULK, url="", site="")
+    batch = (await desk.library.batches.submit(NewBatch(list_, urls))).job
+    handle = await _start(desk, batch, BULK_WORKFLOW)
+    [flying] = (await desk.library.window.release(batch.id, at_once=1, limit_of=lambda _: None)).jobs
+    item = await _start(desk, flying, DOWNLOAD_WORKFLOW)
+    await handle.terminate("by hand")
+
+    assert await desk.reconciler.sweep() == 1
+    assert (await item.describe()).raw_description.workflow_extended_info.cancel_requested
+    counts, _ = await desk.library.batches.count(batch.id)
+    assert (counts.queued, counts.cancelled) == (1, 2), "what is in line ends at once"
+
+    await item.terminate("as its workflow would")
+    while not (await desk.library.jobs.get(batch.id)).state.final:
+        assert await desk.reconciler.sweep() > 0
+    ended = await desk.library.jobs.get(batch.id)
+    assert ended.state is State.CANCELLED
+    assert ended.result is not None
+    assert ended.result["cancelled"] == 3
+    assert await desk.library.jobs.unfinished() == []
+    assert await desk.reconciler.sweep() == 0
 
 
 async def test_a_workflow_that_temporal_does_not_know_is_put_back_into_the_outbox(desk: Desk) -> None:

@@ -15,6 +15,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running = Service(tmp_path_factory.mktemp("service")).start()
     yield running
     assert running.stop() == 0, running.said()
+    assert "is locked" not in running.log.read_text(errors="replace")
     running.close()
 
 

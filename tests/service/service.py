@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-from reelin.contracts.jobs import FINAL_STATES, Job, State
+from reelin.contracts.jobs import FINAL_STATES, Counts, Job, State
 
 
 class Service:
@@ -96,6 +97,22 @@ class Service:
         [found] = [process for process in self.tree() if process.name() == "temporal"]
         return found
 
+    def temporal_address(self) -> str:
+        command = self.temporal().cmdline()
+        return f"127.0.0.1:{command[command.index('--port') + 1]}"
+
+    def processes_of(self, job_id: str) -> list[psutil.Process]:
+        """The children that have the job's scratch folder open, and what those started."""
+        scratch = str(self.media_dir / ".reelin-scratch" / job_id)
+        found = []
+        for process in self.tree():
+            try:
+                if any(file.path.startswith(scratch) for file in process.open_files()):
+                    found += [process, *process.children(recursive=True)]
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
 
@@ -105,6 +122,47 @@ class Service:
         answer = self.api.post("/api/jobs", json={"url": url, **fields})
         assert answer.status_code in (200, 202), answer.text
         return Job.model_validate(answer.json())
+
+    def submit_list(self, urls: Sequence[str], **fields: Any) -> Job:
+        answer = self.api.post("/api/jobs", json={"urls": list(urls), **fields})
+        assert answer.status_code == 202, answer.text
+        return Job.model_validate(answer.json())
+
+    def items(self, batch_id: str, **query: str) -> list[Job]:
+        """All of a batch's, position by position."""
+        found: list[Job] = []
+        cursor: str | None = None
+        while True:
+            page = {
+                "parent": batch_id,
+                "limit": 500,
+                "sort": "position",
+                **query,
+                **({"cursor": cursor} if cursor else {}),
+            }
+            answer = self.api.get("/api/jobs", params=page).raise_for_status().json()
+            found += [Job.model_validate(each) for each in answer["items"]]
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                return found
+
+    def counts(self, batch_id: str) -> Counts:
+        counts = self.job(batch_id).counts
+        assert counts is not None, "a batch has counts"
+        return counts
+
+    def act(self, action: str, job_id: str, **body: Any) -> Job:
+        """cancel, pause, resume, retry."""
+        answer = self.api.post(f"/api/jobs/{job_id}/{action}", json=body)
+        assert answer.status_code == 202, answer.text
+        return Job.model_validate(answer.json())
+
+    def running_workflows(self, batch_id: str) -> set[str]:
+        """The batch's own and its items', as Temporal's UI lists them."""
+        query = f"(ReelinParent = '{batch_id}' OR WorkflowId = '{batch_id}') AND ExecutionStatus = 'Running'"
+        address = f"{self.note['temporal_ui']}/api/v1/namespaces/default/workflows"
+        answer = httpx.get(address, params={"query": query}, timeout=20).raise_for_status().json()
+        return {each["execution"]["workflowId"] for each in answer.get("executions", [])}
 
     def job(self, job_id: str) -> Job:
         return Job.model_validate(self.api.get(f"/api/jobs/{job_id}").raise_for_status().json())

@@ -181,23 +181,10 @@ def test_an_info_job_answers_with_metadata_and_formats(service: Service, origin:
     assert not list(service.media_dir.glob("*info*"))
 
 
-def _processes_of(service: Service, job_id: str) -> list[psutil.Process]:
-    """The children that have the job's scratch folder open, and what those started."""
-    scratch = str(service.media_dir / ".reelin-scratch" / job_id)
-    found = []
-    for process in service.tree():
-        try:
-            if any(file.path.startswith(scratch) for file in process.open_files()):
-                found += [process, *process.children(recursive=True)]
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
 def test_cancel_frees_the_process_tree_within_half_a_second(service: Service, origin: Origin) -> None:
     job = service.submit(origin.url_for("/file/5000000/cancelled", rate=300_000))
     service.wait_until(job.id, percent=5)
-    processes = _processes_of(service, job.id)
+    processes = service.processes_of(job.id)
     assert processes
     began = time.monotonic()
     assert service.api.post(f"/api/jobs/{job.id}/cancel", json={}).status_code == 202
@@ -215,7 +202,7 @@ def test_cancel_frees_the_process_tree_within_half_a_second(service: Service, or
 def test_a_deleted_job_ends_and_is_forgotten(service: Service, origin: Origin) -> None:
     job = service.submit(origin.url_for("/file/5000000/deleted", rate=300_000))
     service.wait_until(job.id, percent=2)
-    processes = _processes_of(service, job.id)
+    processes = service.processes_of(job.id)
     assert service.api.delete(f"/api/jobs/{job.id}").status_code == 204
     assert service.api.get(f"/api/jobs/{job.id}").status_code == 404
     _, alive = psutil.wait_procs(processes, timeout=2)

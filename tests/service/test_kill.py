@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import time
@@ -9,12 +10,16 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from reelin.contracts.jobs import State
+from reelin.contracts.work import POKE
 from reelin.origin.server import Origin
+from reelin.temporal import connect
 from tests.service.service import Service
+from tests.service.test_batch import until
 from tests.service.test_downloads import undisturbed
 
 MakeService = Callable[..., Service]
@@ -110,6 +115,28 @@ def test_a_kill_between_the_rename_and_the_commit_publishes_one_file(new_service
     assert service.path_of(done).read_bytes() == origin.reference(path)
     assert len(origin.requests(path)) == requests, "it was fetched again"
     _only_file(service)
+
+
+async def _poke(temporal: str, batch_id: str) -> None:
+    await (await connect(temporal)).get_workflow_handle(batch_id).signal(POKE)
+
+
+def test_a_kill_while_a_batch_lets_items_go_costs_seconds(new_service: MakeService, origin: Origin) -> None:
+    """Whoever holds the database keeps the step from ending; nobody may wait for it once its worker is gone."""
+    service = new_service().start()
+    batch = service.submit_list([origin.url_for(f"/file/{SIZE}/let-go-{each}", rate=RATE) for each in range(5)])
+    workflow = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows/{batch.id}"
+    until(lambda: service.counts(batch.id).running == 4)
+    with closing(sqlite3.connect(service.data_dir / "reelin.db", timeout=20, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.run(_poke(service.temporal_address(), batch.id))
+        until(lambda: httpx.get(workflow).json().get("pendingActivities"))
+        service.kill()
+    began = time.monotonic()
+    service.start()
+    done = service.wait(batch.id)
+    assert done.state is State.COMPLETED
+    assert time.monotonic() - began < 60, "half of what the step may take"
 
 
 def test_the_death_of_temporals_server_costs_a_pause(new_service: MakeService, origin: Origin) -> None:
