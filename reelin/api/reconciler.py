@@ -12,9 +12,8 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.dispatcher import Dispatcher
-from reelin.api.shown import BATCH_KINDS
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
-from reelin.contracts.jobs import State
+from reelin.contracts.jobs import BATCH_KINDS, State
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import PAUSE, RESUME
 from reelin.library import JobRecord, Library

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reelin.contracts.jobs import BATCH_KINDS
 from reelin.library.database import Database
 from reelin.library.following import conclude, ended_batches
-from reelin.library.retries import BATCH_KINDS
 from reelin.library.rows import find, get
 from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken

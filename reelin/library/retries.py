@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
+from reelin.contracts.jobs import BATCH_KINDS, UNFINISHED_STATES, Kind, State
 from reelin.errors import Conflict
 from reelin.library.following import follow_all
 from reelin.library.records import JobRecord
@@ -17,7 +17,6 @@ from reelin.library.tables import batches, items, jobs
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _AT_A_TIME = 500
-BATCH_KINDS = (Kind.PLAYLIST, Kind.BULK)
 
 
 async def retry(connection: AsyncConnection, job: JobRecord) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
+from reelin.contracts.jobs import BATCH_KINDS, FINAL_STATES, UNFINISHED_STATES, Kind, State
 from reelin.errors import Conflict
 from reelin.library.database import Database
 from reelin.library.following import conclude, follow_all
 from reelin.library.pages import JobFilter
 from reelin.library.records import JobRecord
-from reelin.library.retries import BATCH_KINDS, retry, retry_all, running_batches_of
+from reelin.library.retries import retry, retry_all, running_batches_of
 from reelin.library.rows import get, now, record, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
