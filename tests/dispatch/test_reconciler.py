@@ -74,7 +74,7 @@ async def test_a_batch_that_was_terminated_in_temporals_ui_ends_with_its_items(d
     assert ended.state is State.CANCELLED
     assert ended.result is not None
     assert ended.result["cancelled"] == 3
-    assert await desk.library.jobs.unfinished() == []
+    assert await desk.library.jobs.unfinished_versions() == []
     assert await desk.reconciler.sweep() == 0
 
 
