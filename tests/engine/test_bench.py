@@ -32,7 +32,7 @@ async def test_the_engines_benchmark_measures_everything(bench: Any, tmp_path: P
     sums = [figure.seen for figure in figures if "more" not in figure.label]
     assert all(math.isfinite(seen) and seen >= 0 for seen in sums)
     targets = {figure.label.strip() for figure in figures if figure.target is not None}
-    assert len(targets) == 10
+    assert len(targets) == 9
     assert all(len(figure.row()) == 5 for figure in figures)
 
 

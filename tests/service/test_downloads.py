@@ -79,7 +79,6 @@ def test_the_api_serves_the_file_that_the_result_describes(service: Service, ori
         ("/plain", FailureKind.UNSUPPORTED_URL),
         ("/status/404", FailureKind.NOT_FOUND),
         ("/login", FailureKind.LOGIN_REQUIRED),
-        ("/feed/3.rss", FailureKind.UNSUPPORTED_URL),
     ],
 )
 def test_a_url_without_a_video_fails_with_its_kind_and_remedy(
