@@ -31,7 +31,7 @@ from usage import pss_bytes
 
 FILES, FEW_FILES = 200, 40
 SIZE = 200_000
-MANY_SIZE = 20_000
+MANY_SIZE = 30_000
 LOOK_SECONDS = 0.1
 TIMEOUT_SECONDS = 3600.0
 FINAL = {"completed", "partial", "failed", "cancelled"}

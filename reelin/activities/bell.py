@@ -54,11 +54,14 @@ class Bell:
 
     async def _ring_and_rest(self, batch_id: str) -> None:
         again = True
-        while again:
-            self._resting[batch_id] = False
-            await self._poke(batch_id)
-            await asyncio.sleep(SECONDS_BETWEEN_POKES)
-            again = self._resting.pop(batch_id)
+        try:
+            while again:
+                self._resting[batch_id] = False
+                await self._poke(batch_id)
+                await asyncio.sleep(SECONDS_BETWEEN_POKES)
+                again = self._resting[batch_id]
+        finally:
+            del self._resting[batch_id]  # also after a failure: it would never be rung again
 
     async def _poke(self, batch_id: str) -> None:
         try:

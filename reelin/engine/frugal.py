@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from reelin.contracts.failures import FailureKind
@@ -103,12 +104,13 @@ def _worth_a_look(known: Report, report: Report) -> bool:
 def _used(folder: Path) -> int:
     """What the job's files take up already. A stream that is kept has two names, and counts once."""
     sizes: dict[int, int] = {}
-    for path in folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue  # Renamed or deleted meanwhile.
-        sizes[status.st_ino] = status.st_size
+    for parent, _, names in os.walk(folder):  # unlike rglob, it takes folders that go meanwhile as empty
+        for name in names:
+            try:
+                status = Path(parent, name).lstat()
+            except FileNotFoundError:
+                continue  # Renamed or deleted meanwhile.
+            sizes[status.st_ino] = status.st_size
     return sum(sizes.values())
 
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase
+from reelin.engine import frugal
 from reelin.engine.child.footprint import copies
 from reelin.engine.claims import Ledger
 from reelin.engine.disk import Disk
@@ -148,3 +151,16 @@ def test_the_media_are_counted_as_often_as_they_stand_on_disk(
     info: dict[str, object], steps: list[dict[str, str]], times: int | None
 ) -> None:
     assert copies(info, steps) == times
+
+
+def test_folders_that_come_and_go_while_the_files_are_counted_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(b"x" * 1000)
+    tidy = "import os, sys\nwhile True: os.mkdir(sys.argv[1]); os.rmdir(sys.argv[1])"
+    tidying = subprocess.Popen([sys.executable, "-c", tidy, str(tmp_path / "fetched")])
+    try:
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            assert frugal._used(tmp_path) == 1000
+    finally:
+        tidying.kill()
+        tidying.wait()
