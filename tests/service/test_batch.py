@@ -14,8 +14,9 @@ from reelin.origin.server import Origin
 from tests.service.service import Service
 
 SMALL = 30_000
-#: 4 of them at once are what a site is asked for, so that each takes a few seconds.
 SLOW = {"rate": 100_000}
+#: So that some stand in line while others run.
+FOUR_AT_ONCE = {"at_once": 4}
 
 
 def until(condition: Callable[[], object], *, within: float = 30) -> None:
@@ -186,7 +187,7 @@ def test_a_paused_batch_keeps_its_bytes_and_starts_nothing_until_it_is_resumed(
     service: Service, origin: Origin
 ) -> None:
     paths = names("paused", 8, 250_000)
-    batch = service.submit_list([origin.url_for(path, **SLOW, key="paused") for path in paths])
+    batch = service.submit_list([origin.url_for(path, **SLOW, key="paused") for path in paths], options=FOUR_AT_ONCE)
     until(lambda: sum(origin.bytes_sent(path) > 60_000 for path in paths) == 4)
     service.act("pause", batch.id)
     until(lambda: service.job(batch.id).state is State.PAUSED)
@@ -209,7 +210,7 @@ def test_a_paused_batch_keeps_its_bytes_and_starts_nothing_until_it_is_resumed(
 def test_a_cancelled_batch_leaves_nothing_running_but_what_someone_else_wants(service: Service, origin: Origin) -> None:
     paths = names("cancelled", 30, 400_000)
     urls = [origin.url_for(path, **SLOW, key="cancelled") for path in paths]
-    batch = service.submit_list(urls)
+    batch = service.submit_list(urls, options=FOUR_AT_ONCE)
     until(lambda: service.counts(batch.id).running == 4)
     single = service.submit(urls[0])
     also_in = service.submit_list([urls[1], urls[25]])
@@ -254,7 +255,7 @@ def test_a_preview_runs_what_was_chosen(service: Service, origin: Origin) -> Non
 
 def test_an_item_that_is_made_urgent_comes_next(service: Service, origin: Origin) -> None:
     paths = names("urgent", 12, 100_000)
-    batch = service.submit_list([origin.url_for(path, **SLOW, key="urgent") for path in paths])
+    batch = service.submit_list([origin.url_for(path, **SLOW, key="urgent") for path in paths], options=FOUR_AT_ONCE)
     until(lambda: origin.requests(paths[0]))
     last = service.items(batch.id)[-1]
     assert service.api.patch(f"/api/jobs/{last.id}", json={"priority": 1}).status_code == 200
@@ -291,7 +292,7 @@ def test_force_fetches_again_and_keeps_one_file(service: Service, origin: Origin
 def test_a_deleted_batch_ends_with_its_items(service: Service, origin: Origin) -> None:
     paths = names("deleted", 20, 200_000)
     urls = [origin.url_for(path, **SLOW, key="deleted") for path in paths]
-    batch = service.submit_list(urls)
+    batch = service.submit_list(urls, options=FOUR_AT_ONCE)
     until(lambda: sum(bool(origin.requests(path)) for path in paths) == 4)
     items = service.items(batch.id)
     working = [process for item in items for process in service.processes_of(item.id)]
@@ -313,7 +314,7 @@ def test_a_deleted_batch_ends_with_its_items(service: Service, origin: Origin) -
 def test_a_thousand_items_of_a_stalled_site_do_not_keep_another_site_waiting(
     new_service: Callable[..., Service], origin: Origin, lists: int
 ) -> None:
-    service = new_service(REELIN_STALL_SECONDS="300").start()
+    service = new_service(REELIN_STALL_SECONDS="300", REELIN_UNLIMITED_SITES="").start()
     stalled = [
         origin.url_for(f"/file/{SMALL}/stalled-{lists}-{each}.mp4", stall_after=0, stall_times=1000, key="stalled")
         for each in range(1000)

@@ -124,7 +124,8 @@ async def _poke(temporal: str, batch_id: str) -> None:
 def test_a_kill_while_a_batch_lets_items_go_costs_seconds(new_service: MakeService, origin: Origin) -> None:
     """Whoever holds the database keeps the step from ending; nobody may wait for it once its worker is gone."""
     service = new_service().start()
-    batch = service.submit_list([origin.url_for(f"/file/{SIZE}/let-go-{each}", rate=RATE) for each in range(5)])
+    urls = [origin.url_for(f"/file/{SIZE}/let-go-{each}", rate=RATE) for each in range(5)]
+    batch = service.submit_list(urls, options={"at_once": 4})
     workflow = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows/{batch.id}"
     until(lambda: service.counts(batch.id).running == 4)
     with closing(sqlite3.connect(service.data_dir / "reelin.db", timeout=20, isolation_level=None)) as other:
