@@ -52,6 +52,12 @@ class Service:
     def job(self, job_id: str) -> dict[str, Any]:
         return dict(self._http.get(f"/api/jobs/{job_id}").raise_for_status().json())
 
+    def _waited(self, job_id: str) -> dict[str, Any]:
+        while True:
+            job = dict(self._http.get(f"/api/jobs/{job_id}?wait=50").raise_for_status().json())
+            if job["state"] in FINAL:
+                return job
+
     def page(self, job_id: str, **query: str | int) -> dict[str, Any]:
         answer = self._http.get("/api/jobs", params={"parent": job_id, **query})
         return dict(answer.raise_for_status().json())
@@ -63,7 +69,9 @@ class Service:
         return int(found["workflowExecutionInfo"]["historyLength"])
 
     def wait(self, job_id: str, *, bar: Progress | None = None) -> dict[str, Any]:
-        """The job as it ended. Raises TimeoutError."""
+        """The job as it ended. Raises TimeoutError. With a `bar` it is asked again and again, else the answer waits."""
+        if bar is None:
+            return self._waited(job_id)
         task = bar.add_task("items", total=None) if bar else None
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:

@@ -29,7 +29,6 @@ class Reporter:
 
     def __call__(self, report: Report) -> None:
         self.newest = report
-        self._heartbeat()
         self._bus.publish(
             ProgressEvent(
                 job_id=self._attempt.job.job_id,
@@ -47,7 +46,7 @@ class Reporter:
 
     @contextlib.asynccontextmanager
     async def pulsing(self) -> AsyncIterator[None]:
-        """Repeats the newest report to Temporal while the engine has nothing new to say."""
+        """Hands the newest report to Temporal, once a second. What is over sooner costs it nothing."""
         pulse = asyncio.create_task(self._pulse())
         try:
             yield
@@ -58,8 +57,8 @@ class Reporter:
 
     async def _pulse(self) -> None:
         while True:
-            self._heartbeat()
             await asyncio.sleep(PULSE_SECONDS)
+            self._heartbeat()
 
     def _heartbeat(self) -> None:
         activity.heartbeat(heartbeat_details(self.newest))
