@@ -99,6 +99,7 @@ class TemporalServer:
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -141,6 +142,7 @@ class TemporalServer:
         path = self.plan.folder / "server.log"
         fresh = not path.exists() or path.stat().st_size > _MAX_LOG_BYTES
         with path.open("wb" if fresh else "ab") as output:
+            self._log_start = output.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self.plan.command(),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -162,7 +164,7 @@ class TemporalServer:
             if asyncio.get_running_loop().time() > deadline:
                 raise StartupError(f"Temporal's server does not come up: {self._last_words()}")
             await asyncio.sleep(0.02)
-        if "address already in use" in self._last_words():
+        if "address already in use" in self._said():  # it may panic for want of the port: the last words are its stack
             return False
         raise StartupError(f"Temporal's server did not start: {self._last_words()}")
 
@@ -177,6 +179,12 @@ class TemporalServer:
                         f"Temporal's server did not answer within {READY_WITHIN_SECONDS:.0f} s: {self._last_words()}"
                     ) from None
                 await asyncio.sleep(0.05)
+
+    def _said(self) -> str:
+        """Since it was launched."""
+        with (self.plan.folder / "server.log").open("rb") as log:
+            log.seek(self._log_start)
+            return log.read(_MAX_LOG_BYTES).decode(errors="replace")
 
     def _last_words(self) -> str:
         path = self.plan.folder / "server.log"

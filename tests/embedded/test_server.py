@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -106,6 +107,24 @@ async def test_a_port_that_was_taken_meanwhile_is_replaced_and_its_holder_left_a
     finally:
         await second.stop()
     await _healthy(first)
+
+
+async def test_a_server_that_panics_for_want_of_its_port_gets_another(tmp_path: Path) -> None:
+    """As it does when the port is taken between its own look and its listening: the last words are a stack then."""
+    script = tmp_path / "temporal"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'[ -e {tmp_path}/second ] && exec {find_temporal()} "$@"\n'
+        f"touch {tmp_path}/second\n"
+        "echo 'listen tcp 127.0.0.1:7233: bind: address already in use'\n"
+        "echo 'panic: nil'\necho 'main.go:18 +0x8e'\nexit 2\n"
+    )
+    script.chmod(0o755)
+    server = TemporalServer(replace(plan_in(tmp_path), program=script))
+    try:
+        await _healthy(await server.start())
+    finally:
+        await server.stop()
 
 
 async def test_an_address_where_no_temporal_answers_is_one_clear_line() -> None:

@@ -54,7 +54,8 @@ def test_a_playlist_is_previewed_and_some_of_it_run(service: Service, origin: Or
     url = origin.url_for("/feed/4.rss", name="previewed", title="Previewed", size=120_000)
     said = reelin(service, "get", "--preview", url)
     assert "Feed of Previewed: 4 entries" in said and "--positions 1,4" in said
-    [playlist] = [json.loads(line) for line in reelin(service, "ls", "--json", "--kind", "playlist").splitlines()]
+    listed = reelin(service, "ls", "--json", "--kind", "playlist", "--state", "paused")
+    [playlist] = [job for job in map(json.loads, listed.splitlines()) if job["url"] == url]
     assert (playlist["state"], playlist["counts"]["total"]) == ("paused", 4)
     reelin(service, "resume", playlist["id"][:17], "--positions", "1,3-3")
     assert "2 done, 2 cancelled" in reelin(service, "watch", playlist["id"])

@@ -116,9 +116,10 @@ def test_a_file_shorter_than_announced_is_fetched_once_more_and_never_published(
 def test_media_addresses_that_have_expired_are_asked_for_afresh(
     service: Service, origin: Origin, tmp_path: Path
 ) -> None:
-    """Every fragment is refused once. With a thread for each, nearly all are asked for in the first attempt."""
+    """Every fragment is refused once. With a thread for each, and answers that take a while, all are asked for in
+    the first attempt, before it is known that one is lost."""
     path = "/hls/plain/master.m3u8"
-    url = origin.url_for(path, seg_fail="403x1", seg_key="expired", key="expired")
+    url = origin.url_for(path, seg_fail="403x1", seg_latency_ms=700, seg_key="expired", key="expired")
     job = service.wait(service.submit(url, options={"concurrent_fragments": 16}).id)
     assert job.state is State.COMPLETED, job.failure
     assert 2 <= job.attempt <= 4
