@@ -42,7 +42,6 @@ class BatchActivities:
         site_limits: Callable[[], Awaitable[SiteLimit]],
         bell: ItemListener,
     ) -> None:
-        self._bell = bell
         self._client = client
         self._library = library
         self._bus = bus

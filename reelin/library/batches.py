@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
+from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind
 from reelin.contracts.options import Options
 from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
@@ -21,6 +21,7 @@ from reelin.library.database import Database
 from reelin.library.following import count
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
+from reelin.library.retries import running_batches_of
 from reelin.library.rows import get, write
 from reelin.library.submissions import (
     NewJob,
@@ -201,23 +202,10 @@ class BatchStore:
             return await changed_since(connection, job_id, version, position, limit)
 
     @unbroken
-    async def running(self, job_id: str) -> list[str]:
-        """The ids of the items that run now."""
-        query = select(items.c.job_id).where(items.c.batch_id == job_id, items.c.state == State.RUNNING).distinct()
-        async with self._database.reading() as connection:
-            return list((await connection.execute(query)).scalars())
-
-    @unbroken
     async def holding(self, job_id: str) -> list[str]:
         """The unfinished batches in which the job stands."""
-        query = (
-            select(items.c.batch_id)
-            .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-            .where(items.c.job_id == job_id, jobs.c.state.in_(_UNFINISHED))
-            .distinct()
-        )
         async with self._database.reading() as connection:
-            return list((await connection.execute(query)).scalars())
+            return await running_batches_of(connection, [job_id])
 
     @unbroken
     async def unfinished_ids(self) -> list[str]:

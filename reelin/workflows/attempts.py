@@ -37,8 +37,6 @@ with workflow.unsafe.imports_passed_through():
 LOST_WORKER = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=3)
 )
-
-
 #: A worker that says nothing for so long is lost.
 SILENCE = timedelta(seconds=6)
 
