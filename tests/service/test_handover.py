@@ -24,7 +24,7 @@ from reelin.origin.server import Origin
 from reelin.process import in_background
 from tests.library.samples import new_job
 
-HANDOVERS = 3
+HANDOVERS = 2
 RATE = 300_000
 SIZE = 6_000_000
 
