@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.contracts.work import POKE
+from reelin.errors import Unavailable
 from reelin.library import Library
 
 log = structlog.get_logger(__name__)
@@ -25,43 +26,42 @@ class ItemListener(Protocol):
 
 
 class Bell:
-    """A word that is lost costs half a minute: a batch looks at its items every 30 s anyway."""
+    """Looks up for all of them together which batches to tell, at once and then every half second.
+
+    A word that is lost costs half a minute: a batch looks at its items every 30 s anyway.
+    """
 
     def __init__(self, client: Client, library: Library) -> None:
         self._client = client
         self._library = library
-        self._resting: dict[str, bool] = {}  # batch id → whether something happened meanwhile
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed: set[str] = set()
+        self._ringing: asyncio.Task[None] | None = None
 
     async def item_changed(self, job_id: str) -> None:
-        """Rings every unfinished batch that has the job."""
-        for batch_id in await self._library.batches.holding(job_id):
-            self.ring(batch_id)
-
-    def ring(self, batch_id: str) -> None:
         """Returns at once."""
-        if batch_id in self._resting:
-            self._resting[batch_id] = True
-            return
-        task = asyncio.create_task(self._ring_and_rest(batch_id))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._changed.add(job_id)
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self._ring_and_rest())
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._ringing is not None:
+            self._ringing.cancel()
+            await asyncio.gather(self._ringing, return_exceptions=True)
 
-    async def _ring_and_rest(self, batch_id: str) -> None:
-        again = True
+    async def _ring_and_rest(self) -> None:
+        while self._changed:
+            await self._ring()
+            await asyncio.sleep(SECONDS_BETWEEN_POKES)
+
+    async def _ring(self) -> None:
+        changed, self._changed = self._changed, set()
         try:
-            while again:
-                self._resting[batch_id] = False
-                await self._poke(batch_id)
-                await asyncio.sleep(SECONDS_BETWEEN_POKES)
-                again = self._resting[batch_id]
-        finally:
-            del self._resting[batch_id]  # also after a failure: it would never be rung again
+            told = await self._library.batches.holding(changed)
+        except Unavailable as error:
+            log.info("batches hear of their items later", jobs=len(changed), reason=str(error))
+            self._changed |= changed
+            return
+        await asyncio.gather(*(self._poke(batch_id) for batch_id in told))
 
     async def _poke(self, batch_id: str) -> None:
         try:

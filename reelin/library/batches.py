@@ -6,7 +6,7 @@ Each item's job has a row of its own from the start, `held` until the batch lets
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, insert, select, update
@@ -202,10 +202,10 @@ class BatchStore:
             return await changed_since(connection, job_id, version, position, limit)
 
     @unbroken
-    async def holding(self, job_id: str) -> list[str]:
-        """The unfinished batches in which the job stands."""
+    async def holding(self, job_ids: Collection[str]) -> list[str]:
+        """The unfinished batches in which one of these jobs stands."""
         async with self._database.reading() as connection:
-            return await running_batches_of(connection, [job_id])
+            return await running_batches_of(connection, job_ids)
 
     @unbroken
     async def unfinished_ids(self) -> list[str]:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from reelin.errors import StartupError, Unavailable
+from reelin.library import sqlite
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _SQLITE_PRAGMAS = (
@@ -42,8 +43,9 @@ class Database:
         self._reader = self._engine(size=4, write=False) if self._sqlite else self._writer
 
     def _engine(self, *, size: int, write: bool) -> AsyncEngine:
+        options: dict[str, Any] = {"module": sqlite.driver()} if self._sqlite else {}
         engine = create_async_engine(
-            self._url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, pool_timeout=60
+            self._url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, pool_timeout=60, **options
         )
         if self._sqlite:
             _own_transactions(engine, "BEGIN IMMEDIATE" if write else "BEGIN")
@@ -101,7 +103,9 @@ def _own_transactions(engine: AsyncEngine, begin: str) -> None:
         cursor.close()
 
     def began(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        adapted = connection.connection.dbapi_connection
+        assert isinstance(adapted, sqlite.QuickConnection)
+        adapted.begin_with(begin)
 
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", began)

@@ -20,7 +20,7 @@ from reelin.library.following import follow
 from reelin.library.forgetting import Forgetting
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
-from reelin.library.rows import find, get, now, record, write
+from reelin.library.rows import find, get, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
 from reelin.library.tables import jobs
@@ -210,24 +210,12 @@ class JobStore:
         is returned unchanged.
         """
         async with self._database.writing() as connection:
-            job = await find(connection, job_id)
-            if job is None or job.run != run or job.state in FINAL_STATES:
-                return job
-            if job.cancel_requested or job.pause_requested or (job.state is State.RUNNING and job.attempt == attempt):
-                return job
-            moment = now()
-            values = {
-                "state": State.RUNNING,
-                "attempt": attempt,
-                "started_at": job.started_at or moment,
-                "dispatched_at": job.dispatched_at or moment,
-                "next_attempt_at": None,
-                "resumed": False,
-            }
-            await write(connection, jobs.c.id == job_id, **values)
+            begun = await _begin(connection, job_id, run, attempt)
+            if begun is None:
+                return await find(connection, job_id)
             await follow(connection, job_id, State.RUNNING)
-            await note_running(connection, job)
-            return await get(connection, job_id)
+            await note_running(connection, begun)
+            return begun
 
     @unbroken
     async def give_back(self, job_id: str, run: int) -> None:
@@ -302,6 +290,22 @@ class JobStore:
     async def _list(self, query: Any) -> list[JobRecord]:
         async with self._database.reading() as connection:
             return [record(row) for row in (await connection.execute(query)).all()]
+
+
+async def _begin(connection: AsyncConnection, job_id: str, run: int, attempt: int) -> JobRecord | None:
+    moment = now()
+    idle = (jobs.c.id == job_id, jobs.c.run == run, jobs.c.state.in_(_UNFINISHED))
+    wanted = (~jobs.c.cancel_requested, ~jobs.c.pause_requested)
+    another = or_(jobs.c.state != State.RUNNING, jobs.c.attempt != attempt)
+    values = {
+        "state": State.RUNNING,
+        "attempt": attempt,
+        "started_at": func.coalesce(jobs.c.started_at, moment),
+        "dispatched_at": func.coalesce(jobs.c.dispatched_at, moment),
+        "next_attempt_at": None,
+        "resumed": False,
+    }
+    return await write_one(connection, *idle, *wanted, another, **values)
 
 
 async def change(connection: AsyncConnection, job_id: str, run: int, **values: Any) -> bool:

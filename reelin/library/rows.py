@@ -47,6 +47,13 @@ async def write(connection: AsyncConnection, *which: ColumnElement[bool], **valu
     return done.rowcount
 
 
+async def write_one(connection: AsyncConnection, *which: ColumnElement[bool], **values: Any) -> JobRecord | None:
+    """Changes one job, if there is such a one, and returns it as it then stands."""
+    change = update(jobs).where(*which).values(**values, version=next_version(now())).returning(jobs)
+    row = (await connection.execute(change)).one_or_none()
+    return None if row is None else record(row)
+
+
 def record(row: Row[Any]) -> JobRecord:
     return record_of({name: value for name, value in row._mapping.items() if not name.startswith("_")})
 

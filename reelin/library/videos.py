@@ -57,14 +57,14 @@ class VideoStore:
         None, and nothing is written, where the job is final already, was forgotten, or has a newer run.
         """
         async with self._database.writing() as connection:
-            video_id = await _entry_for(connection, publication)
+            video_id, known = await _entry_for(connection, publication)
             result = _result(video_id, publication)
             size = sum(file.size_bytes for file in publication.files)
             values = completed_values(title=publication.metadata.title, result=result, size_bytes=size)
             values["kind"] = Kind.VIDEO
             if not await change(connection, publication.job_id, publication.run, **values):
                 return None
-            await _store_video(connection, video_id, publication)
+            await _store_video(connection, video_id, publication, known=known)
             await _store_files(connection, video_id, publication)
             return result
 
@@ -103,11 +103,12 @@ class VideoStore:
         return Page(items, more)
 
 
-async def _entry_for(connection: AsyncConnection, publication: Publication) -> str:
-    """The entry that someone made for this URL, or that another URL of the video has, else a new one's id."""
+async def _entry_for(connection: AsyncConnection, publication: Publication) -> tuple[str, bool]:
+    """The entry that someone made for this URL, or that another URL of the video has, else a new one's id; whether
+    it is there already."""
     by_url = video_id_of_url(publication.owner, publication.url)
     if (await connection.execute(select(videos.c.id).where(videos.c.id == by_url))).first() is not None:
-        return by_url
+        return by_url, True
     described = publication.metadata
     if described.extractor.lower() != "generic":
         query = (
@@ -118,8 +119,8 @@ async def _entry_for(connection: AsyncConnection, publication: Publication) -> s
         )
         known: str | None = (await connection.execute(query.limit(1))).scalar()
         if known is not None:
-            return known
-    return video_id_for(publication.owner, publication.url, described)
+            return known, True
+    return video_id_for(publication.owner, publication.url, described), False
 
 
 def video_id_for(owner: str, url: str, metadata: Metadata) -> str:
@@ -151,7 +152,7 @@ def _result(video_id: str, publication: Publication) -> dict[str, Any]:
     return {"video_id": video_id, "skipped": False, "files": listed}
 
 
-async def _store_video(connection: AsyncConnection, video_id: str, publication: Publication) -> None:
+async def _store_video(connection: AsyncConnection, video_id: str, publication: Publication, *, known: bool) -> None:
     described = publication.metadata
     values = {
         "title": described.title,
@@ -163,11 +164,12 @@ async def _store_video(connection: AsyncConnection, video_id: str, publication: 
         "thumbnail_url": described.thumbnail_url,
         "state": VideoState.DOWNLOADED,
     }
-    known = await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
-    if known.rowcount == 0:
-        url = publication.url
-        values |= {"id": video_id, "owner": publication.owner, "url": url, "site": site_of(url), "added_at": now()}
-        await connection.execute(insert(videos).values(**values))
+    if known:
+        await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
+        return
+    url = publication.url
+    values |= {"id": video_id, "owner": publication.owner, "url": url, "site": site_of(url), "added_at": now()}
+    await connection.execute(insert(videos).values(**values))
 
 
 async def _store_files(connection: AsyncConnection, video_id: str, publication: Publication) -> None:
