@@ -54,6 +54,12 @@ class Database:
         postgres.prepare(engine, write=write)
         return engine
 
+    @property
+    def _else_to_check(self) -> str:
+        if self._sqlite:
+            return "the folder's permissions and the free space on its disk"
+        return "whether the server runs and whether the user may create tables there"
+
     async def open(self) -> None:
         """Creates the database or brings it to the newest revision. Raises StartupError."""
         if self._sqlite:
@@ -67,7 +73,7 @@ class Database:
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             raise StartupError(
                 f"The database {self._shown} cannot be opened ({reason}). "
-                "Check REELIN_DATABASE_URL, the folder's permissions and the free space on its disk."
+                f"Check REELIN_DATABASE_URL, {self._else_to_check}."
             ) from error
         finally:
             await migrating.dispose()
