@@ -70,9 +70,8 @@ class Database:
                 await connection.run_sync(_upgrade)
                 await connection.commit()
         except (DBAPIError, OSError) as error:
-            reason = str(getattr(error, "orig", error)).splitlines()[0]
             raise StartupError(
-                f"The database {self._shown} cannot be opened ({reason}). "
+                f"The database {self._shown} cannot be opened ({_reason(error)}). "
                 f"Check REELIN_DATABASE_URL, {self._else_to_check}."
             ) from error
         finally:
@@ -102,8 +101,12 @@ def _translated() -> Iterator[None]:
     except (DBAPIError, PoolTimeout, OSError) as error:
         if isinstance(error, DBAPIError) and not postgres.is_outage(error):
             raise
-        reason = str(getattr(error, "orig", error)).partition("\n")[0]
-        raise Unavailable("The database", reason) from error
+        raise Unavailable("The database", _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    said = str(getattr(error, "orig", error)) or type(error).__name__
+    return said.splitlines()[0]
 
 
 def _parsed(url: str) -> URL:

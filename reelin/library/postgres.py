@@ -44,6 +44,8 @@ def connector(url: str, *, patient: bool) -> Callable[..., Awaitable[Any]]:
                 command_timeout=None if patient else _SILENT_SECONDS,
                 server_settings=_SESSION,
             )
+        except TimeoutError as error:
+            raise ConnectionError(f"no answer within {_CONNECT_SECONDS} s") from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
 
