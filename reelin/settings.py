@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        if not value.startswith(("sqlite://", "postgresql://")):
+        if not value.startswith(("sqlite://", "postgresql://", "postgres://")):
             raise ValueError("must begin with sqlite:// or postgresql://")
         return value
 

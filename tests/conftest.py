@@ -2,6 +2,7 @@
 
 from tests.disks import mounted
 from tests.origin.fixtures import origin
+from tests.postgres import postgres
 from tests.temporal import temporal
 
-__all__ = ["mounted", "origin", "temporal"]
+__all__ = ["mounted", "origin", "postgres", "temporal"]

@@ -20,6 +20,7 @@ from reelin.contracts.options import Options
 from reelin.errors import InvalidInput
 
 MAX_URL_LENGTH = 4096
+_LONGEST_HOST = 253  # by RFC 1035
 _REMEDY = "Give a complete address such as https://example.org/watch?v=1."
 #: A host is shown as the job's site, also where Markdown is read. Letters beyond ASCII stay: names have them.
 _UNFIT_FOR_A_HOST = frozenset(string.punctuation) - frozenset(".-_")
@@ -52,7 +53,7 @@ def check_url(text: str, *, allowed: tuple[IPNetwork, ...] = ()) -> str:
             field="url",
         )
     address = literal_address(parts.hostname)
-    if address is None and _UNFIT_FOR_A_HOST.intersection(parts.hostname):
+    if len(parts.hostname) > _LONGEST_HOST or (address is None and _UNFIT_FOR_A_HOST.intersection(parts.hostname)):
         raise InvalidInput(f"{parts.hostname[:60]!r} cannot be the name of a host.", remedy=_REMEDY, field="url")
     if "__youtubedl_smuggle" in url:
         raise InvalidInput("The URL carries internal data of yt-dlp.", remedy=_REMEDY, field="url")

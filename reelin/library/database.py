@@ -1,4 +1,4 @@
-"""Connections and transactions. SQLite gets one writer at a time, by construction and not by luck."""
+"""Connections and transactions. There is one writer at a time, by construction and not by luck."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from reelin.errors import StartupError, Unavailable
-from reelin.library import sqlite
-
-_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-_SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",  # a job that was accepted survives a power cut; a commit costs 0.1 ms more
-    "PRAGMA busy_timeout=30000",  # another process may be writing
-    "PRAGMA foreign_keys=ON",
-)
+from reelin.library import postgres, sqlite
 
 
 class Database:
@@ -35,36 +27,49 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        self._shown = parsed.render_as_string(hide_password=True)
-        self._url = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
-        self._sqlite = parsed.get_backend_name() == "sqlite"
-        self._writer = self._engine(size=1 if self._sqlite else 10, write=True)
-        self._reader = self._engine(size=4, write=False) if self._sqlite else self._writer
+        self._url = _parsed(url)
+        self._shown = self._url.render_as_string(hide_password=True)
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._writer = self._engine(size=1, write=True)
+        self._reader = self._engine(size=4 if self._sqlite else 8, write=False)
 
-    def _engine(self, *, size: int, write: bool) -> AsyncEngine:
-        options: dict[str, Any] = {"module": sqlite.driver()} if self._sqlite else {}
-        engine = create_async_engine(
-            self._url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, pool_timeout=60, **options
-        )
+    def _engine(self, *, size: int, write: bool, patient: bool = False) -> AsyncEngine:
+        pool: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": size, "max_overflow": 0}
+        pool["pool_timeout"] = 60
         if self._sqlite:
-            _own_transactions(engine, "BEGIN IMMEDIATE" if write else "BEGIN")
+            url = self._url.set(drivername="sqlite+aiosqlite")
+            engine = create_async_engine(url, module=sqlite.driver(), **pool)
+            sqlite.prepare(engine, write=write)
+            return engine
+        # A writer sees what was committed until it got its turn, a reader one moment in all that it reads.
+        isolation = "READ COMMITTED" if write else "REPEATABLE READ"
+        connect = postgres.connector(self._url.render_as_string(hide_password=False), patient=patient)
+        engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, isolation_level=isolation, **pool)
+        postgres.prepare(engine, write=write)
         return engine
+
+    @property
+    def _else_to_check(self) -> str:
+        if self._sqlite:
+            return "the folder's permissions and the free space on its disk"
+        return "whether the server runs and whether the user may create tables there"
 
     async def open(self) -> None:
         """Creates the database or brings it to the newest revision. Raises StartupError."""
         if self._sqlite:
             _make_parent(self._url)
+        migrating = self._engine(size=1, write=True, patient=True)
         try:
-            async with self._writer.connect() as connection:
+            async with migrating.connect() as connection:
                 await connection.run_sync(_upgrade)
                 await connection.commit()
         except (DBAPIError, OSError) as error:
-            reason = str(getattr(error, "orig", error)).splitlines()[0]
             raise StartupError(
-                f"The database {self._shown} cannot be opened ({reason}). "
-                "Check REELIN_DATABASE_URL, the folder's permissions and the free space on its disk."
+                f"The database {self._shown} cannot be opened ({_reason(error)}). "
+                f"Check REELIN_DATABASE_URL, {self._else_to_check}."
             ) from error
+        finally:
+            await migrating.dispose()
 
     async def close(self) -> None:
         await self._writer.dispose()
@@ -87,28 +92,25 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise Unavailable("The database", reason) from error
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        if isinstance(error, DBAPIError) and not postgres.is_outage(error):
+            raise
+        raise Unavailable("The database", _reason(error)) from error
 
 
-def _own_transactions(engine: AsyncEngine, begin: str) -> None:
-    """The driver's own transactions begin at the first write, too late to wait for a lock politely: begin ourselves."""
+def _reason(error: Exception) -> str:
+    said = str(getattr(error, "orig", error)) or type(error).__name__
+    return said.splitlines()[0]
 
-    def connected(dbapi_connection: Any, _record: object) -> None:
-        dbapi_connection.isolation_level = None
-        cursor = dbapi_connection.cursor()
-        for pragma in _SQLITE_PRAGMAS:
-            cursor.execute(pragma)
-        cursor.close()
 
-    def began(connection: Connection) -> None:
-        adapted = connection.connection.dbapi_connection
-        assert isinstance(adapted, sqlite.QuickConnection)
-        adapted.begin_with(begin)
-
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", began)
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StartupError(
+            "REELIN_DATABASE_URL cannot be read. It is sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME, "
+            "with %-escapes for special characters in the password."
+        ) from error
 
 
 def _make_parent(url: URL) -> None:

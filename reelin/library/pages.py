@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, false, func, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, String, and_, false, func, literal, or_, select
 
 from reelin.contracts.jobs import Kind, State
 from reelin.errors import InvalidInput
@@ -176,14 +176,12 @@ class Order:
     def _decode(self, cursor: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         try:
             name, key, identifier = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            if (
-                name != self.name
-                or not isinstance(identifier, self.tiebreak.type.python_type)
-                or not _storable(identifier, key)
-            ):
+            if name != self.name:
                 raise ValueError(name)
-            value = datetime.fromisoformat(key) if self.name.endswith("_at") else key
-        except (ValueError, TypeError, binascii.Error) as error:
+            value = datetime.fromisoformat(key).astimezone(UTC) if self.name.endswith("_at") else key
+            _check(value, self.key)
+            _check(identifier, self.tiebreak)
+        except (ValueError, TypeError, OverflowError, binascii.Error) as error:
             raise InvalidInput(
                 "The cursor does not belong to this list.",
                 remedy="Take next_cursor from the page before, with the same sort; leave it out for the first page.",
@@ -192,11 +190,12 @@ class Order:
         return literal(value, self.key.type), literal(identifier, self.tiebreak.type)
 
 
-def _storable(*values: object) -> bool:
-    """Whether a driver can send these: a forged cursor may hold half a character or a number without end."""
-    for value in values:
-        if isinstance(value, str):
-            value.encode()  # raises a ValueError
-        elif not isinstance(value, (int, float)) or not abs(value) < 2**63:
-            return False
-    return True
+def _check(value: object, column: ColumnElement[Any]) -> None:
+    """Raises a ValueError where a driver could not send this: a forged cursor may hold half a character, a number
+    without end, or a word for a number."""
+    if not isinstance(value, datetime) and type(value) is not column.type.python_type:
+        raise ValueError(value)
+    if isinstance(value, str):
+        value.encode()
+    if isinstance(value, int) and not abs(value) < (2**63 if isinstance(column.type, BigInteger) else 2**31):
+        raise ValueError(value)

@@ -149,16 +149,17 @@ videos = Table(
     Column("duration_seconds", Float),
     Column("uploaded_on", Date),
     Column("site", String(255), nullable=False),
-    Column("extractor", String(128)),
-    Column("extractor_id", String(512)),
+    Column("extractor", String(128).with_variant(Text, "postgresql")),
+    Column("extractor_id", String(512).with_variant(Text, "postgresql")),
     Column("thumbnail_url", Text),
     Column("preset", String(32)),  # how someone who put it on the list wants it; null: nobody said
     Column("options", JSON(none_as_null=True)),
     Column("state", String(16), nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Index("videos_by_addition", "added_at", "id"),
-    Index("videos_by_url", "url"),
-    Index("videos_by_extractor", "extractor_id", "extractor"),
+    # In PostgreSQL by their hash: one of 4,096 characters has no room in its usual index.
+    Index("videos_by_url", "url", postgresql_using="hash"),
+    Index("videos_by_extractor", "extractor_id", postgresql_using="hash"),
 )
 
 files = Table(

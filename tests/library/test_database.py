@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Connection, inspect
 
 from reelin.errors import StartupError
 from reelin.library import Library
@@ -16,17 +16,17 @@ from reelin.library.tables import metadata
 from tests.library.samples import new_job
 
 
-async def test_the_migrations_make_the_tables_that_the_code_expects(library: Library, tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'reelin.db'}")
-    with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
-        assert differences == []
+async def test_the_migrations_make_the_tables_that_the_code_expects(library: Library) -> None:
+    def compare(connection: Connection) -> None:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert inspect(connection).has_table("alembic_version")
-    engine.dispose()
+
+    async with library._database.reading() as connection:
+        await connection.run_sync(compare)
 
 
-async def test_two_processes_worth_of_writers_do_not_lock_each_other_out(library: Library, tmp_path: Path) -> None:
-    other = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
+async def test_two_processes_worth_of_writers_do_not_lock_each_other_out(library: Library, url: str) -> None:
+    other = Library(url)
     await other.open()
     submissions = [
         store.jobs.submit(new_job(f"{name}{number}"))

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +17,7 @@ from reelin.contracts.jobs import State
 from reelin.library import JobFilter, Library, NewJob, Wish
 from reelin.library.tables import metadata
 from tests.library.samples import expanded, new_job, publish, states
+from tests.postgres import PostgresServer
 
 _MIGRATIONS = Path(reelin.library.__file__).parent / "migrations"
 
@@ -39,46 +35,12 @@ def revisions() -> list[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database that does not exist, or has no tables."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'reelin.db'}"
-    else:
-        yield request.getfixturevalue("postgres")
-
-
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    """A server of its own, reached by its socket only."""
-    pytest.importorskip("asyncpg")
-    folder = _programs()
-    if folder is None or (os.geteuid() == 0 and shutil.which("runuser") is None):
-        pytest.skip("There is no PostgreSQL on this machine.")
-    home = Path(tempfile.mkdtemp(prefix="reelin-pg-"))
-    try:
-        _run(folder, home, "initdb", "-D", str(home / "data"), "-U", "reelin", "-A", "trust", "--no-sync")
-        options = f"-c listen_addresses= -c unix_socket_directories={home} -c fsync=off"
-        _run(folder, home, "pg_ctl", "-D", str(home / "data"), "-o", options, "-l", str(home / "log"), "-w", "start")
-        try:
-            yield f"postgresql://reelin@/postgres?host={home}"
-        finally:
-            _run(folder, home, "pg_ctl", "-D", str(home / "data"), "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(home)
-
-
-def _programs() -> Path | None:
-    found = shutil.which("initdb")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "initdb").exists()), None)
-
-
-def _run(folder: Path, home: Path, program: str, *arguments: str) -> None:
-    """Its server refuses to run as root."""
-    command_line = [str(folder / program), *arguments]
-    if os.geteuid() == 0:
-        shutil.chown(home, "nobody")
-        command_line = ["runuser", "-u", "nobody", "--", *command_line]
-    subprocess.run(command_line, check=True, capture_output=True, cwd=home, timeout=60)
+        return f"sqlite:///{tmp_path / 'reelin.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return await server.new()
 
 
 async def _at(url: str, revision: str, *, filled: bool) -> None:
@@ -151,7 +113,6 @@ def _fill(connection: Connection) -> None:
         connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)
 
 
-@pytest.mark.timeout(120)
 async def test_every_earlier_version_is_upgraded_with_what_it_holds(url: str) -> None:
     for revision in revisions():
         await _at(url, revision, filled=revision == revisions()[0])
@@ -167,8 +128,7 @@ async def test_every_earlier_version_is_upgraded_with_what_it_holds(url: str) ->
 
 
 @pytest.mark.parametrize("revision", revisions())
-async def test_an_upgraded_database_works_like_a_new_one(tmp_path: Path, revision: str) -> None:
-    url = f"sqlite:///{tmp_path / 'reelin.db'}"
+async def test_an_upgraded_database_works_like_a_new_one(url: str, revision: str) -> None:
     await _at(url, revision, filled=True)
     library = Library(url)
     await library.open()
@@ -179,7 +139,6 @@ async def test_an_upgraded_database_works_like_a_new_one(tmp_path: Path, revisio
         await library.close()
 
 
-@pytest.mark.timeout(120)
 async def test_what_the_library_does_works_on_this_database(url: str) -> None:
     library = Library(url)
     await library.open()
@@ -189,7 +148,6 @@ async def test_what_the_library_does_works_on_this_database(url: str) -> None:
         await library.close()
 
 
-@pytest.mark.timeout(120)
 async def test_the_migrations_make_the_tables_that_the_code_believes_in(url: str) -> None:
     await _at(url, "head", filled=False)
     driver = "sqlite+aiosqlite" if url.startswith("sqlite") else "postgresql+asyncpg"

@@ -87,8 +87,8 @@ async def test_a_database_that_does_not_answer_fails_all_of_them(
     assert asked == 1
 
 
-async def test_closing_waits_for_what_was_submitted(tmp_path: Path) -> None:
-    library = Library(f"sqlite:///{tmp_path / 'closing.db'}")
+async def test_closing_waits_for_what_was_submitted(url: str) -> None:
+    library = Library(url)
     await library.open()
     submitting = asyncio.create_task(library.jobs.submit(new_job()))
     await asyncio.sleep(0)
