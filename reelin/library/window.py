@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.jobs import UNFINISHED_STATES, State
 from reelin.errors import InvalidInput
 from reelin.library.database import Database
-from reelin.library.following import conclude
+from reelin.library.following import conclude, taking_over
 from reelin.library.records import JobRecord
 from reelin.library.retries import line_up_again
 from reelin.library.rows import find, get, now, record, write
@@ -127,7 +127,7 @@ class Window:
 
 
 async def _mirror(connection: AsyncConnection, job_id: str, state: State) -> None:
-    await connection.execute(update(items).where(items.c.job_id == job_id, ~items.c.settled).values(state=state))
+    await connection.execute(taking_over(items.c.job_id == job_id, ~items.c.settled).values(state=state))
 
 
 def _flying(batch_id: str) -> ColumnElement[bool]:
