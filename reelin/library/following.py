@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import FINAL_STATES, Counts, State
-from reelin.library.rows import write
+from reelin.library.rows import among, write
 from reelin.library.tables import batches, items, jobs
 
 #: A batch that ended so is looked at again when one of its items is run again by itself.
@@ -34,7 +34,7 @@ async def follow_all(
     if state in FINAL_STATES:
         values |= {"released": True, "size_bytes": size_bytes}
     unsettled = {name: case((items.c.settled, items.c[name]), else_=value) for name, value in values.items()}
-    done = await connection.execute(taking_over(items.c.job_id.in_(job_ids)).values(**unsettled))
+    done = await connection.execute(taking_over(among(items.c.job_id, job_ids)).values(**unsettled))
     if done.rowcount and state in FINAL_STATES:
         for batch_id in await ended_batches(connection, job_ids, ~items.c.settled):
             await conclude(connection, batch_id)
@@ -53,7 +53,7 @@ async def ended_batches(
     query = (
         select(items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(items.c.job_id.in_(job_ids), jobs.c.state.in_(_REVISABLE), *which)
+        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_REVISABLE), *which)
         .distinct()
     )
     return (await connection.execute(query)).scalars().all()
