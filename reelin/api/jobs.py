@@ -191,12 +191,12 @@ class JobRoutes:
     async def page(self, query: Annotated[JobQuery, Query()]) -> Response:
         """What was submitted, newest first; with `parent`, the items of a batch by their position in it."""
         wanted = query.filter(with_items=query.items)
-        found = await self._jobs.page(wanted, sort=query.order, limit=query.limit, cursor=query.cursor)
-        page = JobPage(
-            items=await shown(self._parts, found.items),
-            next_cursor=found.next_cursor,
-            counts=await self._jobs.counts(wanted),
-        )
+        counting = asyncio.create_task(self._jobs.counts(wanted))  # meanwhile: each looks through the list
+        try:
+            found = await self._jobs.page(wanted, sort=query.order, limit=query.limit, cursor=query.cursor)
+        finally:
+            counts = await counting
+        page = JobPage(items=await shown(self._parts, found.items), next_cursor=found.next_cursor, counts=counts)
         return Response(page.model_dump_json(), media_type="application/json")
 
     async def look(self, job_id: str, query: Annotated[LookQuery, Query()]) -> Response:

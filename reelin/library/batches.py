@@ -18,7 +18,7 @@ from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.census import ItemRecord, Standing, changed_since, in_flight, standing
 from reelin.library.database import Database
-from reelin.library.following import count
+from reelin.library.following import count, taking_over
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.retries import running_batches_of
@@ -90,7 +90,8 @@ class BatchStore:
             elif found.run < run:
                 await _empty_again(connection, replace(found, at_once=at_once), run, preview=preview)
             # What was submitted as `auto` has turned out to be a playlist; a preview has its row before that is known.
-            await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST)
+            if await write(connection, jobs.c.id == job_id, jobs.c.kind == Kind.AUTO, kind=Kind.PLAYLIST):
+                await connection.execute(taking_over(items.c.job_id == job_id))
             return await _batch(connection, job_id)
 
     @unbroken
@@ -152,6 +153,7 @@ class BatchStore:
                 await connection.execute(update(batches).where(batches.c.id == job_id).values(values))
                 pause = {"pause_requested": True} if batch.preview else {}
                 await write(connection, jobs.c.id == job_id, **({"title": title} if title else {}), **pause)
+                await connection.execute(taking_over(items.c.job_id == job_id))  # a playlist may be an item itself
             return await _batch(connection, job_id)
 
     @unbroken

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Update, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import FINAL_STATES, Counts, State
-from reelin.library.rows import write
+from reelin.library.rows import among, write
 from reelin.library.tables import batches, items, jobs
 
 #: A batch that ended so is looked at again when one of its items is run again by itself.
 _REVISABLE = (State.COMPLETED, State.PARTIAL, State.FAILED)
+#: What lists are filtered and sorted by, besides the state: an item has it from its job, settled or not.
+TAKEN_OVER = ("kind", "title", "url", "failure_kind", "submitted_at", "finished_at")
 
 
 async def follow(connection: AsyncConnection, job_id: str, state: State, size_bytes: int | None = None) -> None:
@@ -31,19 +33,27 @@ async def follow_all(
     values: dict[str, Any] = {"state": state}
     if state in FINAL_STATES:
         values |= {"released": True, "size_bytes": size_bytes}
-    mine = items.c.job_id.in_(job_ids)
-    done = await connection.execute(update(items).where(mine, ~items.c.settled).values(**values))
+    unsettled = {name: case((items.c.settled, items.c[name]), else_=value) for name, value in values.items()}
+    done = await connection.execute(taking_over(among(items.c.job_id, job_ids)).values(**unsettled))
     if done.rowcount and state in FINAL_STATES:
-        for batch_id in await ended_batches(connection, job_ids):
+        for batch_id in await ended_batches(connection, job_ids, ~items.c.settled):
             await conclude(connection, batch_id)
 
 
-async def ended_batches(connection: AsyncConnection, job_ids: Collection[str]) -> Sequence[str]:
+def taking_over(*which: ColumnElement[bool]) -> Update:
+    """Gives items what they have of their jobs. `values()` may add to it, from the jobs too."""
+    taken = {name: jobs.c[name] for name in TAKEN_OVER}
+    return update(items).where(items.c.job_id == jobs.c.id, *which).values(**taken)
+
+
+async def ended_batches(
+    connection: AsyncConnection, job_ids: Collection[str], *which: ColumnElement[bool]
+) -> Sequence[str]:
     """The batches that are over, but not cancelled, in which one of these stands."""
     query = (
         select(items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(items.c.job_id.in_(job_ids), jobs.c.state.in_(_REVISABLE))
+        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_REVISABLE), *which)
         .distinct()
     )
     return (await connection.execute(query)).scalars().all()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import and_, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS
 from reelin.library.database import Database
 from reelin.library.following import conclude, ended_batches
-from reelin.library.rows import find, get
+from reelin.library.pace import Pace
+from reelin.library.rows import among, find, get
 from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken
-
-_AT_A_TIME = 250
 
 
 class Forgetting:
@@ -28,37 +27,43 @@ class Forgetting:
         ending, that end must not be taken for the new one's.
         """
         after: int | None = 0
+        pace = Pace()
         while after is not None:
-            after, playlists = await self._forget_items(job_id, after)
+            after, playlists = await self._forget_items(job_id, after, pace)
             for playlist in playlists:
                 await self.forget(playlist)
+            await pace.give_way()
         await self._forget_one(job_id)
 
     @unbroken
     async def playlists_of(self, batch_id: str) -> list[str]:
         """The playlists inside the batch that go with it."""
-        query = select(items.c.job_id).join_from(items, jobs, items.c.job_id == jobs.c.id).distinct()
-        query = query.where(items.c.batch_id == batch_id, jobs.c.kind.in_(BATCH_KINDS))
+        query = select(items.c.job_id).where(items.c.batch_id == batch_id, items.c.kind.in_(BATCH_KINDS)).distinct()
         async with self._database.reading() as connection:
             inner = (await connection.execute(query)).scalars().all()
             return sorted(await _unwanted_elsewhere(connection, batch_id, inner))
 
     @unbroken
-    async def _forget_items(self, batch_id: str, after: int) -> tuple[int | None, list[str]]:
-        """Some items' jobs, and where to go on; playlists are returned instead."""
+    async def _forget_items(self, batch_id: str, after: int, pace: Pace) -> tuple[int | None, list[str]]:
+        """Some items with their jobs, and where to go on; playlists are returned instead."""
+        at_a_time = pace.at_a_time
         query = (
             select(items.c.position, items.c.job_id, jobs.c.kind)
             .outerjoin_from(items, jobs, items.c.job_id == jobs.c.id)
             .where(items.c.batch_id == batch_id, items.c.position > after)
             .order_by(items.c.position)
-            .limit(_AT_A_TIME)
+            .limit(at_a_time)
         )
         async with self._database.writing() as connection:
-            rows = (await connection.execute(query)).all()
-            own = await _unwanted_elsewhere(connection, batch_id, list({row.job_id for row in rows}))
-            playlists = list({row.job_id for row in rows if row.job_id in own and row.kind in BATCH_KINDS})
-            await _forget(connection, [job_id for job_id in own if job_id not in playlists])
-            return (rows[-1].position if len(rows) == _AT_A_TIME else None), playlists
+            with pace.transaction():
+                rows = (await connection.execute(query)).all()
+                own = await _unwanted_elsewhere(connection, batch_id, list({row.job_id for row in rows}))
+                playlists = list({row.job_id for row in rows if row.job_id in own and row.kind in BATCH_KINDS})
+                await _forget(connection, [job_id for job_id in own if job_id not in playlists])
+                if rows:
+                    here = and_(items.c.batch_id == batch_id, items.c.position.between(after + 1, rows[-1].position))
+                    await connection.execute(delete(items).where(here, items.c.job_id.not_in(playlists)))
+                return (rows[-1].position if len(rows) == at_a_time else None), playlists
 
     @unbroken
     async def _forget_one(self, job_id: str) -> None:
@@ -75,12 +80,12 @@ class Forgetting:
 async def _unwanted_elsewhere(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> set[str]:
     """Those that nobody submitted by itself and that stand in no other batch."""
     elsewhere = exists().where(items.c.job_id == jobs.c.id, items.c.batch_id != batch_id)
-    query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), ~jobs.c.standalone, ~elsewhere)
+    query = select(jobs.c.id).where(among(jobs.c.id, job_ids), ~jobs.c.standalone, ~elsewhere)
     return set((await connection.execute(query)).scalars())
 
 
 async def _forget(connection: AsyncConnection, job_ids: Sequence[str]) -> None:
-    mine = jobs.c.id.in_(job_ids)
-    await connection.execute(delete(forgotten).where(forgotten.c.id.in_(job_ids)))
+    mine = among(jobs.c.id, job_ids)
+    await connection.execute(delete(forgotten).where(among(forgotten.c.id, job_ids)))
     await connection.execute(insert(forgotten).from_select(["id", "run"], select(jobs.c.id, jobs.c.run).where(mine)))
     await connection.execute(delete(jobs).where(mine))

@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State, Throughput
 from reelin.library.database import Database
-from reelin.library.following import follow
+from reelin.library.following import TAKEN_OVER, follow, taking_over
 from reelin.library.forgetting import Forgetting
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
 from reelin.library.rows import find, get, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
-from reelin.library.tables import jobs
+from reelin.library.tables import items, jobs
 from reelin.library.unbroken import unbroken
 from reelin.library.wishes import Wish, WishStore
 
@@ -97,7 +97,7 @@ class JobStore:
     @unbroken
     async def page(self, wanted: JobFilter, *, sort: str, limit: int, cursor: str | None) -> Page[JobRecord]:
         order = Order.parse(sort, *wanted.order)
-        query = order.apply(wanted.jobs(), cursor, limit)
+        query = wanted.page(order, cursor, limit)
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         shown = rows[:limit]
@@ -316,6 +316,8 @@ async def change(connection: AsyncConnection, job_id: str, run: int, **values: A
     if "state" in values:
         await follow(connection, job_id, values["state"], values.get("size_bytes"))
         await note_ended(connection, job_id, values["state"])
+    elif not values.keys().isdisjoint(TAKEN_OVER):
+        await connection.execute(taking_over(items.c.job_id == job_id))
     return True
 
 

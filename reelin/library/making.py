@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
 from reelin.contracts.urls import canonical_url
-from reelin.library.following import follow
+from reelin.library.following import TAKEN_OVER, follow
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, write
 from reelin.library.submissions import (
@@ -73,6 +73,7 @@ def _item(batch_id: str, position: int, new: NewJob, job: JobRecord, *, skipped:
         "released": skipped or (new.failure is not None and job.state is State.FAILED),
         "settled": skipped,
         "skipped": skipped,
+        **{name: getattr(job, name) for name in TAKEN_OVER},
     }
 
 

@@ -69,6 +69,19 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Sketch:
+    """As much of a job as is needed to act on thousands of them."""
+
+    id: str
+    kind: Kind
+    state: State
+    parent_id: str | None
+    dispatched_at: datetime | None
+    pause_requested: bool
+    standalone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRecord:
     """What a batch has besides its job. `cursor` entries have become items; `total` is None until it is known."""
 

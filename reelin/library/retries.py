@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import Select, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS, UNFINISHED_STATES, Kind, State
 from reelin.errors import Conflict
-from reelin.library.following import follow_all
-from reelin.library.records import JobRecord
-from reelin.library.rows import record, write
+from reelin.library.following import follow_all, taking_over
+from reelin.library.records import JobRecord, Sketch
+from reelin.library.rows import among, record, write
 from reelin.library.submissions import restart, restart_all, with_files
 from reelin.library.tables import batches, items, jobs
 
@@ -42,7 +43,7 @@ async def _has_files(connection: AsyncConnection, job: JobRecord) -> bool:
 
 
 async def retry_all(
-    connection: AsyncConnection, found: Sequence[JobRecord], *, parent: str | None, failure: str | None
+    connection: AsyncConnection, found: Sequence[Sketch], *, parent: str | None, failure: str | None
 ) -> None:
     """Some hundreds that are over. Items go back in line in their batch, which is begun anew if it is over, so that
     they do not all start at once; `parent` names the batch, else it is the one that asked first."""
@@ -50,6 +51,7 @@ async def retry_all(
     alone: list[str] = []
     in_line: dict[str, list[str]] = {}
     homes = await _homes(connection, found, parent)
+    inside = {job.id for job in found if job.kind in BATCH_KINDS}
     for job in found:
         home = homes.get(job.id)
         if home is not None and not job.standalone:
@@ -59,32 +61,35 @@ async def retry_all(
         else:
             alone.append(job.id)
     for batch_id, job_ids in in_line.items():
-        await _line_up(connection, batch_id, job_ids)
+        playlists = inside & set(job_ids)
+        await _line_up(connection, batch_id, job_ids, playlists=bool(playlists))
         await _reopen(connection, batch_id)
     if alone:
         await restart_all(connection, alone, held=False)
         await follow_all(connection, alone, State.QUEUED)
 
 
-async def _homes(connection: AsyncConnection, found: Sequence[JobRecord], parent: str | None) -> dict[str, str]:
+async def _homes(connection: AsyncConnection, found: Sequence[Sketch], parent: str | None) -> dict[str, str]:
     """The batch in which each job is to stand in line again."""
+    if parent is not None:  # they were found by it
+        return {job.id: parent for job in found}
     query = (
         select(items.c.job_id, items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(items.c.job_id.in_([job.id for job in found]))
+        .where(among(items.c.job_id, [job.id for job in found]))
         .distinct()
     )
     standing: dict[str, set[str]] = {}
     for job_id, batch_id in await connection.execute(query):
         standing.setdefault(job_id, set()).add(batch_id)
-    asked_first = {job.id: job.parent_id for job in found}
+    asked_first = {job.id: job.parent_id or "" for job in found}
     return {
-        job_id: next((each for each in (parent, asked_first[job_id]) if each in homes), min(homes))
+        job_id: asked_first[job_id] if asked_first[job_id] in homes else min(homes)
         for job_id, homes in standing.items()
     }
 
 
-async def _retry_batch(connection: AsyncConnection, batch: JobRecord, failure: str | None) -> int:
+async def _retry_batch(connection: AsyncConnection, batch: JobRecord | Sketch, failure: str | None) -> int:
     running = await running_batches_of(connection, [batch.id])
     if batch.state not in _UNFINISHED and running and not batch.standalone:
         for batch_id in running:
@@ -93,20 +98,36 @@ async def _retry_batch(connection: AsyncConnection, batch: JobRecord, failure: s
     return await line_up_again(connection, batch, failure)
 
 
-async def line_up_again(connection: AsyncConnection, batch: JobRecord, failure: str | None) -> int:
+async def line_up_again(connection: AsyncConnection, batch: JobRecord | Sketch, failure: str | None) -> int:
     """Puts what failed back in line; returns how many jobs. `failure` names one kind.
 
     In a batch that was cancelled, what was cancelled too. A batch that is over gets a new run.
     """
-    states = [State.FAILED, State.PARTIAL, *([State.CANCELLED] if batch.state is State.CANCELLED else [])]
-    query = select(items.c.job_id).where(items.c.batch_id == batch.id, items.c.state.in_(states)).distinct()
+    query = _to_retry(batch)
     if failure is not None:
-        query = query.join(jobs, jobs.c.id == items.c.job_id).where(jobs.c.failure_kind == failure)
+        query = query.where(items.c.failure_kind == failure)
     job_ids = (await connection.execute(query)).scalars().all()
     for start in range(0, len(job_ids), _AT_A_TIME):
         await _line_up(connection, batch.id, job_ids[start : start + _AT_A_TIME])
     await _reopen(connection, batch.id)
     return len(job_ids)
+
+
+def _to_retry(batch: JobRecord | Sketch) -> Select[Any]:
+    states = [State.FAILED, State.PARTIAL, *([State.CANCELLED] if batch.state is State.CANCELLED else [])]
+    return select(items.c.job_id).where(items.c.batch_id == batch.id, items.c.state.in_(states)).distinct()
+
+
+async def line_up_some(connection: AsyncConnection, batch: JobRecord, at_most: int) -> bool:
+    """Begins a `retry` of a batch in which many failed: puts some of them in line; says whether more than as many are
+    left. The batch is begun anew by `retry` itself, last: one that comes no further is a retry that can be repeated."""
+    if batch.kind not in BATCH_KINDS or batch.state is State.COMPLETED:
+        return False
+    job_ids = (await connection.execute(_to_retry(batch).limit(2 * at_most))).scalars().all()
+    if len(job_ids) < 2 * at_most:
+        return False
+    await _line_up(connection, batch.id, job_ids[:at_most])
+    return True
 
 
 async def _reopen(connection: AsyncConnection, batch_id: str) -> None:
@@ -118,16 +139,25 @@ async def _reopen(connection: AsyncConnection, batch_id: str) -> None:
         await connection.execute(update(batches).where(batches.c.id == batch_id).values(run=begun.run))
 
 
-async def _line_up(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> None:
-    inner = select(jobs).where(jobs.c.id.in_(job_ids), jobs.c.kind.in_(BATCH_KINDS), jobs.c.state.not_in(_UNFINISHED))
-    for playlist in [record(row) for row in await connection.execute(inner)]:
+async def _line_up(
+    connection: AsyncConnection, batch_id: str, job_ids: Sequence[str], *, playlists: bool = True
+) -> None:
+    """`playlists`: there may be some among the jobs."""
+    for playlist in await _ended_playlists(connection, job_ids) if playlists else []:
         await line_up_again(connection, playlist, None)
         await write(connection, jobs.c.id == playlist.id, held=True)
     await restart_all(connection, job_ids)
-    here = and_(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids))
-    await connection.execute(update(items).where(here).values(settled=False, skipped=False, released=False))
-    state = select(jobs.c.state).where(jobs.c.id == items.c.job_id).scalar_subquery()
-    await connection.execute(update(items).where(items.c.job_id.in_(job_ids), ~items.c.settled).values(state=state))
+    here = items.c.batch_id == batch_id
+    away = {name: case((here, False), else_=items.c[name]) for name in ("settled", "skipped", "released")}
+    state = case((or_(here, ~items.c.settled), jobs.c.state), else_=items.c.state)
+    await connection.execute(taking_over(among(items.c.job_id, job_ids)).values(**away, state=state))
+
+
+async def _ended_playlists(connection: AsyncConnection, job_ids: Sequence[str]) -> list[JobRecord]:
+    query = select(jobs).where(
+        among(jobs.c.id, job_ids), jobs.c.kind.in_(BATCH_KINDS), jobs.c.state.not_in(_UNFINISHED)
+    )
+    return [record(row) for row in await connection.execute(query)]
 
 
 async def running_batches_of(connection: AsyncConnection, job_ids: Collection[str]) -> list[str]:
@@ -135,7 +165,7 @@ async def running_batches_of(connection: AsyncConnection, job_ids: Collection[st
     query = (
         select(items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(items.c.job_id.in_(job_ids), jobs.c.state.in_(_UNFINISHED))
+        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_UNFINISHED))
         .distinct()
     )
     return list((await connection.execute(query)).scalars())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, select, update
+from sqlalchemy import ColumnElement, Row, String, case, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from reelin.contracts.jobs import Kind, State
 from reelin.errors import NotFound
-from reelin.library.records import JobRecord
+from reelin.library.records import JobRecord, Sketch
 from reelin.library.tables import jobs
 
 
@@ -27,6 +32,28 @@ def next_version(moment: datetime) -> ColumnElement[int]:
     """Microseconds since the epoch, yet always greater than before, whatever the clock does."""
     clock = microseconds(moment)
     return case((jobs.c.version >= clock, jobs.c.version + 1), else_=clock)
+
+
+class _Listed(FunctionElement[str]):
+    """The texts of a JSON array as rows."""
+
+    name = "listed"
+    inherit_cache = True
+
+
+@compiles(_Listed, "sqlite")
+def _in_sqlite(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(_Listed, "postgresql")
+def _in_postgresql(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT json_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS json)))"
+
+
+def among(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+    """`column.in_(values)` with one parameter: to spell hundreds of them out takes longer than to look them up."""
+    return column.bool_op("IN")(_Listed(literal(json.dumps(list(values)), String)))
 
 
 async def find(connection: AsyncConnection, job_id: str) -> JobRecord | None:
@@ -52,6 +79,15 @@ async def write_one(connection: AsyncConnection, *which: ColumnElement[bool], **
     change = update(jobs).where(*which).values(**values, version=next_version(now())).returning(jobs)
     row = (await connection.execute(change)).one_or_none()
     return None if row is None else record(row)
+
+
+#: The columns of a `Sketch`.
+SKETCHED = tuple(jobs.c[field.name] for field in fields(Sketch))
+
+
+def sketch(row: Row[Any]) -> Sketch:
+    values = {column.name: row._mapping[column] for column in SKETCHED}
+    return Sketch(**{**values, "kind": Kind(row.kind), "state": State(row.state)})
 
 
 def record(row: Row[Any]) -> JobRecord:

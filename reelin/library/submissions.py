@@ -18,7 +18,7 @@ from reelin.errors import Unavailable
 from reelin.library.database import Database
 from reelin.library.following import follow
 from reelin.library.records import JobRecord
-from reelin.library.rows import get, microseconds, now, record, record_of, write
+from reelin.library.rows import among, get, microseconds, now, record, record_of, write
 from reelin.library.tables import batches, files, forgotten, jobs
 
 LARGEST_GROUP = 200
@@ -301,5 +301,5 @@ async def restart(
 
 async def restart_all(connection: AsyncConnection, job_ids: Sequence[str], *, held: bool = True) -> None:
     """The same for many, by default in line in their batch. Those that run already are left alone."""
-    over = (jobs.c.id.in_(job_ids), jobs.c.state.in_(tuple(sorted(FINAL_STATES))))
+    over = (among(jobs.c.id, job_ids), jobs.c.state.in_(tuple(sorted(FINAL_STATES))))
     await write(connection, *over, **_FRESH, run=jobs.c.run + 1, submitted_at=now(), held=held)

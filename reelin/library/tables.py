@@ -78,8 +78,13 @@ jobs = Table(
     Index("jobs_by_submission", "standalone", "submitted_at", "id"),
     Index("jobs_by_state", "held", "state", "dispatched_at"),
     Index("jobs_by_version", "version"),
-    Index("jobs_by_failure", "failure_kind"),
     Index("jobs_by_finish", "finished_at"),
+    # Lists and their counts are read from this one: looking at each row would take ten times as long.
+    Index(
+        "jobs_listed",
+        *("standalone", "state", "kind", "site", "failure_kind", "submitted_at", "finished_at"),
+        *("size_bytes", "position", "id"),
+    ),
 )
 
 batches = Table(  # what a job of the kind playlist or bulk has besides its row in `jobs`
@@ -110,8 +115,19 @@ items = Table(  # position by position, what a batch consists of
     Column("released", Boolean, nullable=False),  # no longer in line: in flight, or over
     Column("settled", Boolean, nullable=False),  # follows its job no more: skipped, or cancelled here only
     Column("skipped", Boolean, nullable=False),  # its file was in the library already
+    # Of its job, settled or not: lists of 100,000 are filtered and sorted without looking at each job.
+    Column("kind", String(16)),
+    Column("title", Text),
+    Column("url", Text),
+    Column("failure_kind", String(32)),
+    Column("submitted_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
     Index("items_by_job", "job_id"),
-    Index("items_by_state", "batch_id", "state", "skipped", "size_bytes"),
+    Index(
+        "items_by_state",
+        *("batch_id", "state", "skipped", "size_bytes", "kind", "site", "failure_kind"),
+        *("submitted_at", "finished_at", "position"),
+    ),
     Index("items_in_line", "batch_id", "released", "site", "priority", "position"),
 )
 

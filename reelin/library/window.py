@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.jobs import UNFINISHED_STATES, State
 from reelin.errors import InvalidInput
 from reelin.library.database import Database
-from reelin.library.following import conclude
+from reelin.library.following import conclude, taking_over
+from reelin.library.pace import Pace
 from reelin.library.records import JobRecord
 from reelin.library.retries import line_up_again
 from reelin.library.rows import find, get, now, record, write
@@ -86,9 +87,22 @@ class Window:
 
         A job that someone else wants goes on, and is cancelled in this batch only.
         """
+        pace = Pace()
+        in_line = await self._positions_in_line(batch_id)
+        while len(in_line) > pace.at_a_time:
+            some, in_line = in_line[: pace.at_a_time], in_line[pace.at_a_time :]
+            async with self._database.writing() as connection:
+                with pace.transaction():
+                    await call_off_waiting(connection, batch_id, some)
+            await pace.give_way()
         async with self._database.writing() as connection:
             await call_off_waiting(connection, batch_id)
             return await cancel_flying(connection, batch_id, keep_partial=keep_partial)
+
+    async def _positions_in_line(self, batch_id: str) -> Sequence[int]:
+        query = select(items.c.position).where(_in_line(batch_id)).order_by(items.c.position)
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).scalars().all()
 
     @unbroken
     async def choose(self, batch_id: str, positions: Collection[int]) -> None:
@@ -127,7 +141,7 @@ class Window:
 
 
 async def _mirror(connection: AsyncConnection, job_id: str, state: State) -> None:
-    await connection.execute(update(items).where(items.c.job_id == job_id, ~items.c.settled).values(state=state))
+    await connection.execute(taking_over(items.c.job_id == job_id, ~items.c.settled).values(state=state))
 
 
 def _flying(batch_id: str) -> ColumnElement[bool]:
@@ -251,6 +265,7 @@ async def call_off_waiting(connection: AsyncConnection, batch_id: str, positions
     in_line = select(items.c.job_id).where(*mine)
     await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~_wanted_elsewhere(batch_id), **values)
     await write(connection, jobs.c.id.in_(in_line), jobs.c.state != State.CANCELLED)  # so that watchers see it change
+    await connection.execute(taking_over(*mine))
     settled = ~exists().where(jobs.c.id == items.c.job_id, jobs.c.state == State.CANCELLED)
     await connection.execute(update(items).where(*mine).values(state=State.CANCELLED, released=True, settled=settled))
 

@@ -11,25 +11,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS, FINAL_STATES, UNFINISHED_STATES, Kind, State
 from reelin.errors import Conflict
 from reelin.library.database import Database
 from reelin.library.following import conclude, follow_all
+from reelin.library.pace import Pace
 from reelin.library.pages import JobFilter
-from reelin.library.records import JobRecord
-from reelin.library.retries import retry, retry_all, running_batches_of
-from reelin.library.rows import get, now, record, write
+from reelin.library.records import JobRecord, Sketch
+from reelin.library.retries import line_up_some, retry, retry_all, running_batches_of
+from reelin.library.rows import SKETCHED, among, get, now, sketch, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _OVER = (State.FAILED, State.PARTIAL, State.CANCELLED)
-#: Jobs of one transaction: others get their turn between two of them.
+#: Items of one transaction: others get their turn between two of them.
 AT_A_TIME = 250
+_LOOKED_FOR = 5000
 
 
 class Wish(StrEnum):
@@ -49,7 +51,7 @@ class Granted:
     batches: frozenset[str] = frozenset()
 
 
-_Grant = Callable[[AsyncConnection, Sequence[JobRecord]], Coroutine[Any, Any, Sequence[str]]]
+_Grant = Callable[[AsyncConnection, "Sequence[JobRecord | Sketch]"], Coroutine[Any, Any, Sequence[str]]]
 
 
 class WishStore:
@@ -64,6 +66,8 @@ class WishStore:
 
         Raises NotFound, Conflict, InvalidInput.
         """
+        if wish is Wish.RETRY:
+            await self._begin_retry(job_id)
         async with self._database.writing() as connection:
             job = await get(connection, job_id)
             if wish is Wish.RETRY:
@@ -78,33 +82,53 @@ class WishStore:
             own = frozenset([job_id]) if job.kind in BATCH_KINDS else frozenset()
             return await get(connection, job_id), Granted(1, tuple(told), near | own)
 
+    async def _begin_retry(self, job_id: str) -> None:
+        """Of a batch in which very many failed: some at a time, so that others get their turn."""
+        pace, more = Pace(), True
+        while more:
+            async with self._database.writing() as connection:
+                with pace.transaction():
+                    more = await line_up_some(connection, await get(connection, job_id), pace.at_a_time)
+            await pace.give_way()
+
     async def all(self, wish: Wish, wanted: JobFilter, *, keep_partial: bool = False) -> AsyncIterator[Granted]:
-        """Some hundreds at a time, each in a transaction of its own, without those whose state does not allow it."""
-        last: str | int | None = None
-        while True:
-            last, granted = await self._some(wish, wanted, last, keep_partial=keep_partial)
+        """Some at a time, each in a transaction of its own, without those whose state does not allow it."""
+        pace = Pace()
+        places: Sequence[str | int] = await self._places(wish, wanted, None)
+        while places:
+            mine, places = places[: pace.at_a_time], places[pace.at_a_time :]
+            granted = await self._some(wish, wanted, mine, pace, keep_partial=keep_partial)
             if granted.matched:
                 yield granted
-            if last is None:
-                return
+            await pace.give_way()
+            places = places or await self._places(wish, wanted, mine[-1])
+
+    @unbroken
+    async def _places(self, wish: Wish, wanted: JobFilter, after: str | int | None) -> Sequence[str | int]:
+        """Where the next ones are. Looked for without the writer's lock, since few may match among very many."""
+        key = _place(wanted)
+        query = _matching(wanted, _allowed(wish), key).order_by(key).limit(_LOOKED_FOR)
+        async with self._database.reading() as connection:
+            found = await connection.execute(query if after is None else query.where(key > after))
+            return list(found.scalars())
 
     @unbroken
     async def _some(
-        self, wish: Wish, wanted: JobFilter, after: str | int | None, *, keep_partial: bool
-    ) -> tuple[str | int | None, Granted]:
+        self, wish: Wish, wanted: JobFilter, places: Sequence[str | int], pace: Pace, *, keep_partial: bool
+    ) -> Granted:
+        query = _matching(wanted, _allowed(wish), *SKETCHED).where(_here(wanted, places))
         async with self._database.writing() as connection:
-            query, key = _matching(wanted, _allowed(wish), after)
-            rows = (await connection.execute(query)).all()
-            found = list({row.id: record(row) for row in rows}.values())
-            told: Sequence[str] = ()
-            if wish is Wish.RETRY:
-                await retry_all(connection, found, parent=wanted.parent, failure=wanted.failure)
-            elif found:
-                told = await _grant(wish, keep_partial)(connection, found)
-            near = await running_batches_of(connection, [job.id for job in found])
-            own = [job.id for job in found if job.kind in BATCH_KINDS]
-            last = rows[-1]._mapping[key] if len(rows) == AT_A_TIME else None
-            return last, Granted(len(found), tuple(told), frozenset([*near, *own]))
+            with pace.transaction():
+                rows = await connection.execute(query)
+                found = list({row.id: sketch(row) for row in rows}.values())
+                told: Sequence[str] = ()
+                if wish is Wish.RETRY:
+                    await retry_all(connection, found, parent=wanted.parent, failure=wanted.failure)
+                elif found:
+                    told = await _grant(wish, keep_partial)(connection, found)
+                near = await running_batches_of(connection, [job.id for job in found])
+                own = [job.id for job in found if job.kind in BATCH_KINDS]
+                return Granted(len(found), tuple(told), frozenset([*near, *own]))
 
     @unbroken
     async def passed_on(self, job_ids: Collection[str]) -> None:
@@ -112,7 +136,7 @@ class WishStore:
         if not job_ids:
             return
         async with self._database.writing() as connection:
-            mine = (jobs.c.id.in_(job_ids), jobs.c.resumed)
+            mine = (among(jobs.c.id, job_ids), jobs.c.resumed)
             await connection.execute(update(jobs).where(*mine).values(resumed=False))
 
     async def prioritise(self, job_id: str, priority: int) -> JobRecord:
@@ -173,34 +197,38 @@ def _allowed(wish: Wish) -> ColumnElement[bool]:
     }[wish]
 
 
-def _matching(wanted: JobFilter, allowed: ColumnElement[bool], after: str | int | None) -> tuple[Select[Any], str]:
-    """The jobs after `after`, and the column that says where to go on. A batch's by position, which costs nothing to
-    find again; what is written meanwhile is behind."""
+def _place(wanted: JobFilter) -> ColumnElement[Any]:
+    """By which they are gone through: a batch's by position. What is written meanwhile is behind."""
+    return jobs.c.id if wanted.parent is None else items.c.position
+
+
+def _here(wanted: JobFilter, places: Sequence[Any]) -> ColumnElement[bool]:
+    return among(jobs.c.id, places) if wanted.parent is None else items.c.position.between(places[0], places[-1])
+
+
+def _matching(wanted: JobFilter, allowed: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
+    query = select(*columns).where(*wanted.conditions(), allowed)
     if wanted.parent is None:
-        query = select(jobs).where(*wanted.conditions(), allowed).order_by(jobs.c.id)
-        key, name = jobs.c.id, "id"
-    else:
-        place = items.c.position.label("_position")
-        query = select(jobs, place).join_from(items, jobs, items.c.job_id == jobs.c.id)
-        query = query.where(*wanted.conditions(), allowed).order_by(items.c.position)
-        key, name = items.c.position, "_position"
-    return (query if after is None else query.where(key > after)).limit(AT_A_TIME), name
+        return query.select_from(jobs)
+    return query.join_from(items, jobs, items.c.job_id == jobs.c.id)
 
 
 def _grant(wish: Wish, keep_partial: bool) -> _Grant:
-    async def cancel(connection: AsyncConnection, found: Sequence[JobRecord]) -> Sequence[str]:
+    async def cancel(connection: AsyncConnection, found: Sequence[JobRecord | Sketch]) -> Sequence[str]:
         return await _cancel(connection, found, keep_partial=keep_partial)
 
     return {Wish.CANCEL: cancel, Wish.PAUSE: _pause, Wish.RESUME: _resume}[wish]
 
 
-async def _cancel(connection: AsyncConnection, found: Sequence[JobRecord], *, keep_partial: bool) -> Sequence[str]:
+async def _cancel(
+    connection: AsyncConnection, found: Sequence[JobRecord | Sketch], *, keep_partial: bool
+) -> Sequence[str]:
     """Those that Temporal does not know end here, the others when it has been told."""
     known, unknown = _by_dispatch(found)
     values = {"cancel_requested": True, "keep_partial": keep_partial}
-    await write(connection, jobs.c.id.in_(known), **values)
+    await write(connection, among(jobs.c.id, known), **values)
     ended = {"state": State.CANCELLED, "finished_at": now(), "next_attempt_at": None}
-    await write(connection, jobs.c.id.in_(unknown), **values, **ended)
+    await write(connection, among(jobs.c.id, unknown), **values, **ended)
     await follow_all(connection, unknown, State.CANCELLED)
     told = list(known)
     for job in found:
@@ -211,23 +239,23 @@ async def _cancel(connection: AsyncConnection, found: Sequence[JobRecord], *, ke
     return told
 
 
-async def _pause(connection: AsyncConnection, found: Sequence[JobRecord]) -> Sequence[str]:
+async def _pause(connection: AsyncConnection, found: Sequence[JobRecord | Sketch]) -> Sequence[str]:
     """Those that Temporal does not know stand still at once."""
     known, unknown = _by_dispatch([job for job in found if not job.pause_requested])
-    await write(connection, jobs.c.id.in_(known), pause_requested=True, resumed=False)
-    await write(connection, jobs.c.id.in_(unknown), pause_requested=True, state=State.PAUSED)
+    await write(connection, among(jobs.c.id, known), pause_requested=True, resumed=False)
+    await write(connection, among(jobs.c.id, unknown), pause_requested=True, state=State.PAUSED)
     await follow_all(connection, unknown, State.PAUSED)
     return known
 
 
-async def _resume(connection: AsyncConnection, found: Sequence[JobRecord]) -> Sequence[str]:
+async def _resume(connection: AsyncConnection, found: Sequence[JobRecord | Sketch]) -> Sequence[str]:
     known, _ = _by_dispatch(found)
     everyone = [job.id for job in found]
     stood = [job.id for job in found if job.state is State.PAUSED]
-    await write(connection, jobs.c.id.in_(everyone), pause_requested=False)
-    await connection.execute(update(jobs).where(jobs.c.id.in_(known)).values(resumed=True))
-    await connection.execute(update(jobs).where(jobs.c.id.in_(stood)).values(state=State.QUEUED))
-    await connection.execute(update(batches).where(batches.c.id.in_(everyone)).values(preview=False))
+    back = case((jobs.c.state == State.PAUSED, State.QUEUED), else_=jobs.c.state)
+    resumed = or_(jobs.c.resumed, jobs.c.dispatched_at.is_not(None))
+    await write(connection, among(jobs.c.id, everyone), pause_requested=False, resumed=resumed, state=back)
+    await connection.execute(update(batches).where(among(batches.c.id, everyone)).values(preview=False))
     await follow_all(connection, stood, State.QUEUED)
     told = list(known)
     for job in found:
@@ -243,7 +271,7 @@ async def _choose(connection: AsyncConnection, job: JobRecord, positions: Collec
     await choose(connection, job.id, positions)
 
 
-def _by_dispatch(found: Sequence[JobRecord]) -> tuple[list[str], list[str]]:
+def _by_dispatch(found: Sequence[JobRecord | Sketch]) -> tuple[list[str], list[str]]:
     """The ids that Temporal knows, and those that it does not."""
     known = [job.id for job in found if job.dispatched_at is not None]
     return known, [job.id for job in found if job.dispatched_at is None]
