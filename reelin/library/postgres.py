@@ -19,6 +19,9 @@ _SESSION = {
     "application_name": "reelin",
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",
+    # Else it reads a whole table to find 250 jobs by their ids, for ever if it was small when that was asked first.
+    "random_page_cost": "1.1",
+    "plan_cache_mode": "force_custom_plan",
 }
 _SILENT_SECONDS = 60
 _CONNECT_SECONDS = 10
