@@ -67,6 +67,7 @@ class ScriptedEngine:
 class Bench:
     def __init__(self, library: Library, folder: Path, engine: Engine) -> None:
         self.library = library
+        self.rung: list[str] = []
         self.scratch_dir = folder / "scratch"
         self.activity = ExpandActivity(
             engine=engine,
@@ -75,6 +76,7 @@ class Bench:
             scratch=Scratch(self.scratch_dir),
             # No site complains here, so nobody is told anything.
             desk=SiteDesk(client=cast("Client", None), library=library, unlimited=(), max_at_once=4),
+            ring=lambda job_id: self.rung.append(job_id),
             allowed=(LOOPBACK,),
         )
 
