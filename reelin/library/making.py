@@ -40,14 +40,14 @@ async def make_items(
     """
     wanted = [replace(new, priority=batch_job.priority) for new in page]
     wanted = await _without_cycles(connection, batch.id, wanted)
-    there = await _there_already(connection, batch.id, wanted)
+    known = await known_jobs(connection, list({new.id for new in wanted}))
+    there = await _there_already(connection, batch.id, known)
     wanted = [new for new in wanted if new.id not in there or there[new.id]["position"] > batch.kept]
     if batch_job.options.get("only_new"):
         wanted = await _not_in_library(connection, wanted, there)
     last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch.id))).scalar()
     first = (last or 0) + 1
     wanted = wanted[: (batch_job.options.get("max_items") or MAX_ITEMS) + 1 - first]
-    known = await known_jobs(connection, list({new.id for new in wanted}))
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
     rows = []
@@ -87,10 +87,12 @@ def _item(batch_id: str, position: int, new: NewJob, job: JobRecord, *, skipped:
 
 
 async def _there_already(
-    connection: AsyncConnection, batch_id: str, page: Sequence[NewJob]
+    connection: AsyncConnection, batch_id: str, job_ids: Collection[str]
 ) -> dict[str, dict[str, Any]]:
     """The first of the rows that each job has in the batch."""
-    query = select(items).where(items.c.batch_id == batch_id, items.c.job_id.in_({new.id for new in page}))
+    if not job_ids:
+        return {}
+    query = select(items).where(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids))
     rows = await connection.execute(query.order_by(items.c.position.desc()))
     return {row.job_id: dict(row._mapping) for row in rows}
 
