@@ -38,15 +38,10 @@ async def make_items(
 
     Items of earlier pages may have run already: an entry that stands in line there, runs or is over is so here too.
     """
-    wanted = [replace(new, priority=batch_job.priority) for new in page]
-    wanted = await _without_cycles(connection, batch.id, wanted)
-    known = await known_jobs(connection, list({new.id for new in wanted}))
+    known = await known_jobs(connection, list({new.id for new in page}))
     there = await _there_already(connection, batch.id, known)
-    wanted = [new for new in wanted if new.id not in there or there[new.id]["position"] > batch.kept]
-    if batch_job.options.get("only_new"):
-        wanted = await _not_in_library(connection, wanted, there)
-    last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch.id))).scalar()
-    first = (last or 0) + 1
+    first = await _next_position(connection, batch.id)
+    wanted = await _wanted(connection, batch_job, batch, page, there)
     wanted = wanted[: (batch_job.options.get("max_items") or MAX_ITEMS) + 1 - first]
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
@@ -84,6 +79,27 @@ def _item(batch_id: str, position: int, new: NewJob, job: JobRecord, *, skipped:
         "settled": skipped,
         "skipped": skipped,
     }
+
+
+async def _wanted(
+    connection: AsyncConnection,
+    batch_job: JobRecord,
+    batch: BatchRecord,
+    page: Sequence[NewJob],
+    there: dict[str, dict[str, Any]],
+) -> list[NewJob]:
+    """Those of the page that are to be items."""
+    wanted = [replace(new, priority=batch_job.priority) for new in page]
+    wanted = await _without_cycles(connection, batch.id, wanted)
+    wanted = [new for new in wanted if new.id not in there or there[new.id]["position"] > batch.kept]
+    if batch_job.options.get("only_new"):
+        wanted = await _not_in_library(connection, wanted, there)
+    return wanted
+
+
+async def _next_position(connection: AsyncConnection, batch_id: str) -> int:
+    last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch_id))).scalar()
+    return (last or 0) + 1
 
 
 async def _there_already(
