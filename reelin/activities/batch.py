@@ -16,7 +16,7 @@ from reelin.activities.starter import Starter
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Counts, State
 from reelin.contracts.progress import JobTouched
-from reelin.contracts.work import ADVANCE, CALL_OFF, PAUSE, Advance, JobRequest
+from reelin.contracts.work import ADVANCE, CALL_OFF, GIVE_UP_LISTING, LET_GO, PAUSE, Advance, FailedRecord, JobRequest
 from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
 
@@ -52,8 +52,14 @@ class BatchActivities:
 
     @activity.defn(name=ADVANCE)
     async def advance(self, job: JobRequest) -> Advance:
-        """Lets as many items go as may be in flight, and says what is left. May run as often as one likes."""
-        row = await self._library.jobs.begin(job.job_id, job.run, 1)
+        """The same for workflows that an earlier version began."""
+        return await self.let_go(job)
+
+    @activity.defn(name=LET_GO)
+    async def let_go(self, job: JobRequest) -> Advance:
+        """Lets as many items go as may be in flight, and says what is left. May run as often as one likes, also while
+        the items are still being listed."""
+        row = await self._library.jobs.find(job.job_id)
         if row is None or row.run != job.run:
             return Advance(over=State.CANCELLED)
         if row.state.final:
@@ -62,7 +68,13 @@ class BatchActivities:
             return Advance(in_flight=1)
         if row.pause_requested:
             return await self._pause(row)
-        return await self._let_go(row)
+        return await self._release(row)
+
+    @activity.defn(name=GIVE_UP_LISTING)
+    async def give_up_listing(self, record: FailedRecord) -> None:
+        """What is listed runs; then the batch ends with this failure."""
+        await self._library.batches.give_up(record.job.job_id, record.job.run, failure=record.failure)
+        await self._changed(record.job.job_id)
 
     @activity.defn(name=CALL_OFF)
     async def call_off(self, job: JobRequest) -> Advance:
@@ -76,7 +88,7 @@ class BatchActivities:
         await self._changed(row.id)
         return Advance(in_flight=len(flying), over=over)
 
-    async def _let_go(self, row: JobRecord) -> Advance:
+    async def _release(self, row: JobRecord) -> Advance:
         batch = await self._library.batches.find(row.id)
         released = await self._library.window.release(
             row.id,
@@ -84,8 +96,10 @@ class BatchActivities:
             limit_of=await self._site_limits(),
         )
         await self._start(released.jobs)
-        if released.in_flight or released.in_line:
-            return Advance(in_flight=released.in_flight, in_line=released.in_line)
+        if released.in_flight or not released.listing:  # else it is as far as listing its items says
+            await self._library.jobs.begin(row.id, row.run, max(row.attempt, 1))
+        if released.in_flight or released.in_line or released.listing:
+            return Advance(in_flight=released.in_flight, in_line=released.in_line, listing=released.listing)
         await self._library.window.finish(row.id, row.run)
         await self._changed(row.id)
         ended = await self._library.jobs.find(row.id)

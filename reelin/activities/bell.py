@@ -35,11 +35,20 @@ class Bell:
         self._client = client
         self._library = library
         self._changed: set[str] = set()
+        self._wanted: set[str] = set()
         self._ringing: asyncio.Task[None] | None = None
 
     async def item_changed(self, job_id: str) -> None:
         """Returns at once."""
         self._changed.add(job_id)
+        self._start()
+
+    def ring(self, batch_id: str) -> None:
+        """For what changed in the batch itself. Returns at once."""
+        self._wanted.add(batch_id)
+        self._start()
+
+    def _start(self) -> None:
         if self._ringing is None or self._ringing.done():
             self._ringing = asyncio.create_task(self._ring_and_rest())
 
@@ -49,19 +58,19 @@ class Bell:
             await asyncio.gather(self._ringing, return_exceptions=True)
 
     async def _ring_and_rest(self) -> None:
-        while self._changed:
+        while self._changed or self._wanted:
             await self._ring()
             await asyncio.sleep(SECONDS_BETWEEN_POKES)
 
     async def _ring(self) -> None:
         changed, self._changed = self._changed, set()
+        wanted, self._wanted = self._wanted, set()
         try:
-            told = await self._library.batches.holding(changed)
+            wanted.update(await self._library.batches.holding(changed) if changed else ())
         except Unavailable as error:
             log.info("batches hear of their items later", jobs=len(changed), reason=str(error))
             self._changed |= changed
-            return
-        await asyncio.gather(*(self._poke(batch_id) for batch_id in told))
+        await asyncio.gather(*(self._poke(batch_id) for batch_id in wanted))
 
     async def _poke(self, batch_id: str) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ MAX_DEPTH = 2
 
 
 class ExpandActivity:
-    """`allowed` are the ranges of REELIN_EGRESS_ALLOW."""
+    """`ring` tells a batch that it has more items; `allowed` are the ranges of REELIN_EGRESS_ALLOW."""
 
     def __init__(
         self,
@@ -41,9 +41,11 @@ class ExpandActivity:
         bus: ProgressBus,
         scratch: Scratch,
         desk: SiteDesk,
+        ring: Callable[[str], None],
         allowed: tuple[IPNetwork, ...] = (),
     ) -> None:
         self._desk = desk
+        self._ring = ring
         self._engine = engine
         self._library = library
         self._bus = bus
@@ -62,7 +64,7 @@ class ExpandActivity:
                 batch = await (self._list(job) if job.kind is Kind.BULK else self._playlist(attempt, reporter))
         reporter.touched()
         row = await self._library.jobs.find(job.job_id)
-        if row is None or not batch.expanded:
+        if row is None or batch.listing:
             return Expansion(state=State.CANCELLED)
         return Expansion(total=batch.total or 0, truncated=batch.truncated, title=row.title)
 
@@ -72,13 +74,13 @@ class ExpandActivity:
         return job is not None and job.run == attempt.job.run and not job.state.final and not job.cancel_requested
 
     async def _list(self, job: JobRequest) -> BatchRecord:
-        return await self._library.batches.expand_list(job.job_id, job.run)
+        return await self._library.batches.expand_list(job.job_id, job.run, lambda: self._ring(job.job_id))
 
     async def _playlist(self, attempt: Attempt, reporter: Reporter) -> BatchRecord:
         job = attempt.job
         _refuse_too_deep(job)
         batch = await self._library.batches.open(job.job_id, job.run)
-        if not batch.expanded:
+        if batch.listing:
             async with self._desk.visiting(attempt, in_line=False):
                 with reporting_failures(job):
                     listing = await self._look(job, reporter)
@@ -105,7 +107,7 @@ class ExpandActivity:
     async def _store(self, job: JobRequest, listing: Listing, cursor: int) -> bool:
         """Page by page, each in a transaction of its own: whoever goes on after a crash begins at the cursor.
 
-        False if the batch was ended or started anew meanwhile.
+        Each may run as soon as it is stored. False if the batch was ended or started anew meanwhile.
         """
         items = Items(job, self._allowed, single=listing.single)
         with _opened(self._scratch.folder(job.job_id) / Path(listing.path).name) as file:
@@ -114,6 +116,7 @@ class ExpandActivity:
                 start, cursor = cursor, cursor + len(page)
                 if await self._library.batches.store_page(job.job_id, job.run, page, start=start) != cursor:
                     return False
+                self._ring(job.job_id)
         return True
 
 

@@ -73,7 +73,7 @@ class Progress(Message):
 
 
 class Counts(Message):
-    """A batch's items by state. `total` counts positions."""
+    """A batch's items by state. `total` counts positions; of a playlist that is still being listed, those so far."""
 
     total: int = 0
     queued: int = 0

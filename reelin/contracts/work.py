@@ -32,8 +32,10 @@ RECORD_FAILED = "record_failed"
 RECORD_CANCELLED = "record_cancelled"
 RECORD_PAUSED = "record_paused"
 EXPAND = "expand"
-ADVANCE = "advance"
+LET_GO = "let_go"
+ADVANCE = "advance"  # what earlier versions call let_go; theirs takes a batch for over that is still being listed
 CALL_OFF = "call_off"
+GIVE_UP_LISTING = "give_up_listing"
 
 # Signals. To a download: pause, resume, and the site's leave to go on. To a batch: look at your items again.
 PAUSE = "pause"
@@ -133,10 +135,14 @@ class JobOutcome(Message):
 
 
 class Advance(Message):
-    """How a batch stands after its items were looked at. `over` says how it ended, once nothing is left."""
+    """How a batch stands after its items were looked at. `over` says how it ended, once nothing is left.
+
+    `listing`: more items may come.
+    """
 
     in_flight: int = 0
     in_line: bool = False
+    listing: bool = False
     paused: bool = False
     over: State | None = None
     counts: Counts | None = None

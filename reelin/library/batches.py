@@ -6,23 +6,26 @@ Each item's job has a row of its own from the start, `held` until the batch lets
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind
+from reelin.contracts.failures import Failure
+from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
 from reelin.contracts.options import Options
 from reelin.contracts.urls import job_id_for, site_of
 from reelin.errors import Conflict
 from reelin.library.census import ItemRecord, Standing, changed_since, in_flight, standing
 from reelin.library.database import Database
 from reelin.library.following import count, taking_over
+from reelin.library.jobs import change
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.retries import running_batches_of
-from reelin.library.rows import get, write
+from reelin.library.rows import find, find_batch, get, now, write
 from reelin.library.submissions import (
     NewJob,
     Submitted,
@@ -38,7 +41,6 @@ from reelin.library.unbroken import unbroken
 #: Items of one transaction: more would keep the event loop from others for too long.
 PAGE = 250
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
-_RECORDED = [column for column in batches.columns if column.name != "source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class BatchStore:
     async def open(self, job_id: str, run: int, *, at_once: int | None = None, preview: bool = False) -> BatchRecord:
         """The batch as it stands. A playlist that is run anew begins without items; a retry keeps them."""
         async with self._database.writing() as connection:
-            found = await _find(connection, job_id)
+            found = await find_batch(connection, job_id)
             at_once = at_once or (await get(connection, job_id)).options.get("at_once")
             if found is None:
                 values = {**empty_batch(job_id, run), "at_once": at_once, "preview": preview}
@@ -98,30 +100,36 @@ class BatchStore:
     async def expand_anew(self, job_id: str, run: int) -> BatchRecord:
         """Begins again with the first entry: the playlist was looked at a second time, and may be another now.
 
-        One that is expanded, or of another run, is left as it is.
+        Items that are there keep their positions, since they may have run; what they are not follows them. A batch
+        that is expanded, or of another run, is left as it is.
         """
         async with self._database.writing() as connection:
             batch = await _batch(connection, job_id)
             if batch.run == run and not batch.expanded and batch.cursor:
-                await _empty_again(connection, batch, run, preview=batch.preview)
+                last = select(func.coalesce(func.max(items.c.position), 0)).where(items.c.batch_id == job_id)
+                anew = {"cursor": 0, "kept": last.scalar_subquery()}
+                await connection.execute(update(batches).where(batches.c.id == job_id).values(**anew))
             return await _batch(connection, job_id)
 
     @unbroken
     async def store_page(self, job_id: str, run: int, page: Sequence[NewJob], *, start: int) -> int:
         """Makes items of the entries from `start` on (0 is the first), and returns the cursor.
 
-        A page that is there already changes nothing, and neither does one of another run.
+        A page that is there already changes nothing, and neither does one of another run, or of a batch that is to end.
         """
         async with self._database.writing() as connection:
             batch = await _batch(connection, job_id)
             job = await get(connection, job_id)
-            if batch.cursor == start and batch.run == run and job.state in _UNFINISHED:
+            ends = job.cancel_requested or job.state not in _UNFINISHED
+            if batch.cursor == start and batch.run == run and not ends:
                 await make_items(connection, job, batch, page)
             return (await _batch(connection, job_id)).cursor
 
-    async def expand_list(self, job_id: str, run: int) -> BatchRecord:
-        """Makes items of what is left of a submitted list, a page at a time."""
+    async def expand_list(self, job_id: str, run: int, stored: Callable[[], None] = lambda: None) -> BatchRecord:
+        """Makes items of what is left of a submitted list, a page at a time; calls `stored` after each."""
         batch, urls, job = await self._source(job_id)
+        if not batch.listing:
+            return batch
         shared = NewJob(
             id="",
             kind=Kind.AUTO,
@@ -139,6 +147,7 @@ class BatchStore:
             start, cursor = cursor, await self.store_page(job_id, run, page, start=cursor)
             if cursor == start:  # ended or started anew meanwhile: what is left of the list stays where it is
                 return await self._batch(job_id)
+            stored()
         return await self.expanded(job_id, run, total=len(urls))
 
     @unbroken
@@ -157,6 +166,22 @@ class BatchStore:
             return await _batch(connection, job_id)
 
     @unbroken
+    async def give_up(self, job_id: str, run: int, *, failure: Failure) -> None:
+        """No more items come. The batch ends when those that are there are through; without any it has failed now."""
+        said: dict[str, Any] = {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
+        said["next_attempt_at"] = None
+        async with self._database.writing() as connection:
+            batch, job = await find_batch(connection, job_id), await find(connection, job_id)
+            if job is None or job.run != run or job.state not in _UNFINISHED:
+                return
+            if batch is None or batch.run != run or not await _any_item(connection, job_id):
+                await change(connection, job_id, run, **said, state=State.FAILED, finished_at=now())
+                return
+            await change(connection, job_id, run, **said)
+            given_up = update(batches).where(batches.c.id == job_id)
+            await connection.execute(given_up.values(failure=said["failure"]))
+
+    @unbroken
     async def _batch(self, job_id: str) -> BatchRecord:
         async with self._database.reading() as connection:
             return await _batch(connection, job_id)
@@ -172,7 +197,7 @@ class BatchStore:
     @unbroken
     async def find(self, job_id: str) -> BatchRecord | None:
         async with self._database.reading() as connection:
-            return await _find(connection, job_id)
+            return await find_batch(connection, job_id)
 
     @unbroken
     async def count(self, job_id: str) -> tuple[Counts, int]:
@@ -232,6 +257,11 @@ def item_of(shared: NewJob, url: str) -> NewJob:
     return replace(shared, id=job_id, kind=Kind.AUTO, url=url, site=site_of(url), options=options, title=None)
 
 
+async def _any_item(connection: AsyncConnection, batch_id: str) -> bool:
+    query = select(items.c.position).where(items.c.batch_id == batch_id).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
 async def _empty_again(connection: AsyncConnection, batch: BatchRecord, run: int, *, preview: bool) -> None:
     await connection.execute(delete(items).where(items.c.batch_id == batch.id))
     values = {**empty_batch(batch.id, run), "at_once": batch.at_once, "preview": preview}
@@ -239,18 +269,13 @@ async def _empty_again(connection: AsyncConnection, batch: BatchRecord, run: int
 
 
 async def _refuse_another(connection: AsyncConnection, new: NewBatch) -> None:
-    found = await _find(connection, new.job.id)
+    found = await find_batch(connection, new.job.id)
     if found is None or found.request_hash != new.request_hash:
         raise Conflict("The Idempotency-Key belongs to another request; use a new key for a new list.")
 
 
-async def _find(connection: AsyncConnection, job_id: str) -> BatchRecord | None:
-    row = (await connection.execute(select(*_RECORDED).where(batches.c.id == job_id))).one_or_none()
-    return None if row is None else BatchRecord(**row._mapping)
-
-
 async def _batch(connection: AsyncConnection, job_id: str) -> BatchRecord:
-    found = await _find(connection, job_id)
+    found = await find_batch(connection, job_id)
     if found is None:
         raise Conflict("The job is no batch.")
     return found

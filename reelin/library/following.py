@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import FINAL_STATES, Counts, State
-from reelin.library.rows import among, write
+from reelin.library.rows import among, find_batch, write
 from reelin.library.tables import batches, items, jobs
 
 #: A batch that ended so is looked at again when one of its items is run again by itself.
@@ -60,16 +60,22 @@ async def ended_batches(
 
 
 async def conclude(connection: AsyncConnection, batch_id: str, state: State | None = None) -> State:
-    """Writes down how the batch ended, by its items where `state` does not say it; returns its state."""
+    """Writes down how the batch ended, by its items where `state` does not say it; returns its state.
+
+    Where listing them was given up, that is the failure that is shown: none of the items tells of it.
+    """
     counts, size_bytes = await count(connection, batch_id)
-    state = state or _state(counts)
+    batch = await find_batch(connection, batch_id)
+    given_up = batch.failure if batch else None
+    state = state or _state(counts, in_part=given_up is not None)
     if state is State.CANCELLED:  # with what was not even an item yet
         counts = counts.model_copy(update={"cancelled": counts.cancelled + counts.queued, "queued": 0})
-    truncated = (await connection.execute(select(batches.c.truncated).where(batches.c.id == batch_id))).scalar()
-    result = {**counts.model_dump(), "truncated": bool(truncated)}
+    result = {**counts.model_dump(), "truncated": bool(batch and batch.truncated)}
     values: dict[str, Any] = {"state": state, "result": result, "size_bytes": size_bytes}
     values |= {"failure": None, "failure_kind": None}
-    if state is State.FAILED:
+    if given_up is not None and state is not State.CANCELLED:
+        values |= {"failure": given_up, "failure_kind": given_up["kind"]}
+    elif state is State.FAILED:
         failure = await _most_frequent(connection, batch_id, counts)
         values |= {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
     await write(connection, jobs.c.id == batch_id, **values)
@@ -83,7 +89,8 @@ async def count(connection: AsyncConnection, batch_id: str) -> tuple[Counts, int
 
 
 async def count_all(connection: AsyncConnection, batch_ids: Collection[str]) -> dict[str, tuple[Counts, int]]:
-    """The same for several batches in one go. What a list holds that is no item yet counts as queued."""
+    """The same for several batches in one go. What a list holds that is no item yet counts as queued, as failed where
+    listing it was given up. Of a playlist nobody knows how much that is: what is listed so far is counted."""
     query = (
         select(items.c.batch_id, items.c.state, items.c.skipped, func.count(), func.sum(items.c.size_bytes))
         .where(items.c.batch_id.in_(batch_ids))
@@ -96,16 +103,19 @@ async def count_all(connection: AsyncConnection, batch_ids: Collection[str]) -> 
         name = "skipped" if skipped else "failed" if state == State.PARTIAL else str(state)
         found[batch_id][name] = found[batch_id].get(name, 0) + number
         sizes[batch_id] += int(size_bytes or 0)
-    unlisted = select(batches.c.id, batches.c.total).where(batches.c.id.in_(batch_ids), ~batches.c.expanded)
-    for batch_id, total in (await connection.execute(unlisted.where(batches.c.total.is_not(None)))).all():
-        missing = max(total - sum(found[batch_id].values()), 0)
-        found[batch_id]["queued"] = found[batch_id].get("queued", 0) + missing
+    given_up = batches.c.failure.is_not(None).label("given_up")
+    unlisted = select(batches.c.id, batches.c.total, given_up).where(batches.c.id.in_(batch_ids), ~batches.c.expanded)
+    for row in (await connection.execute(unlisted.where(batches.c.total.is_not(None)))).all():
+        missing = max(row.total - sum(found[row.id].values()), 0)
+        name = "failed" if row.given_up else "queued"
+        found[row.id][name] = found[row.id].get(name, 0) + missing
     return {each: (Counts(total=sum(found[each].values()), **found[each]), sizes[each]) for each in batch_ids}
 
 
-def _state(counts: Counts) -> State:
+def _state(counts: Counts, *, in_part: bool) -> State:
+    """`in_part`: there is more than these."""
     done = counts.completed + counts.skipped
-    if counts.failed:
+    if counts.failed or in_part:
         return State.PARTIAL if done else State.FAILED
     return State.COMPLETED if done or not counts.total else State.CANCELLED
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, func, insert, or_, select, update
@@ -33,19 +34,23 @@ _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 async def make_items(
     connection: AsyncConnection, batch_job: JobRecord, batch: BatchRecord, page: Sequence[NewJob]
 ) -> None:
-    """Adds a page of entries to the batch, and moves its cursor on."""
-    wanted = await _without_cycles(connection, batch.id, page)
-    if batch_job.options.get("only_new"):
-        wanted = await _not_in_library(connection, wanted)
-    last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch.id))).scalar()
-    first = (last or 0) + 1
+    """Adds a page of entries to the batch, and moves its cursor on. Their priority is what the batch's is by now.
+
+    Items of earlier pages may have run already: an entry that stands in line there, runs or is over is so here too.
+    """
+    known = await known_jobs(connection, list({new.id for new in page}))
+    there = await _there_already(connection, batch.id, known)
+    first = await _next_position(connection, batch.id)
+    wanted = await _wanted(connection, batch_job, batch, page, there)
     wanted = wanted[: (batch_job.options.get("max_items") or MAX_ITEMS) + 1 - first]
-    known = await known_jobs(connection, list({new.id for new in wanted}))
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
     rows = []
     last_runs = await last_runs_of(connection, {new.id for new in wanted} - set(known))
     for position, new in enumerate(wanted, start=first):
+        if new.id in there:
+            rows.append({**there[new.id], "position": position})
+            continue
         if new.id not in known:
             place = Place(batch.id, position, batch_job.depth + 1)
             unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
@@ -75,6 +80,38 @@ def _item(batch_id: str, position: int, new: NewJob, job: JobRecord, *, skipped:
         "skipped": skipped,
         **{name: getattr(job, name) for name in TAKEN_OVER},
     }
+
+
+async def _wanted(
+    connection: AsyncConnection,
+    batch_job: JobRecord,
+    batch: BatchRecord,
+    page: Sequence[NewJob],
+    there: dict[str, dict[str, Any]],
+) -> list[NewJob]:
+    """Those of the page that are to be items."""
+    wanted = [replace(new, priority=batch_job.priority) for new in page]
+    wanted = await _without_cycles(connection, batch.id, wanted)
+    wanted = [new for new in wanted if new.id not in there or there[new.id]["position"] > batch.kept]
+    if batch_job.options.get("only_new"):
+        wanted = await _not_in_library(connection, wanted, there)
+    return wanted
+
+
+async def _next_position(connection: AsyncConnection, batch_id: str) -> int:
+    last = (await connection.execute(select(func.max(items.c.position)).where(items.c.batch_id == batch_id))).scalar()
+    return (last or 0) + 1
+
+
+async def _there_already(
+    connection: AsyncConnection, batch_id: str, job_ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """The first of the rows that each job has in the batch."""
+    if not job_ids:
+        return {}
+    query = select(items).where(items.c.batch_id == batch_id, items.c.job_id.in_(job_ids))
+    rows = await connection.execute(query.order_by(items.c.position.desc()))
+    return {row.job_id: dict(row._mapping) for row in rows}
 
 
 async def _failed_again(connection: AsyncConnection, job: JobRecord, new: NewJob) -> JobRecord:
@@ -117,8 +154,8 @@ async def _done(connection: AsyncConnection, known: dict[str, JobRecord], page: 
     return await with_files(connection, completed)
 
 
-async def _not_in_library(connection: AsyncConnection, page: Sequence[NewJob]) -> list[NewJob]:
-    """Without what the library has in whatever form."""
+async def _not_in_library(connection: AsyncConnection, page: Sequence[NewJob], there: Collection[str]) -> list[NewJob]:
+    """Without what the library has in whatever form, unless it has it from this very batch: `there`."""
     if not page:
         return []
     identities = {new.id: _site_identity(new) for new in page}
@@ -134,7 +171,7 @@ async def _not_in_library(connection: AsyncConnection, page: Sequence[NewJob]) -
     found = (await connection.execute(query)).all()
     urls = {row.url for row in found}
     known = {((row.extractor or "").lower(), row.extractor_id) for row in found}
-    return [new for new in page if new.url not in urls and identities[new.id] not in known]
+    return [new for new in page if new.id in there or (new.url not in urls and identities[new.id] not in known)]
 
 
 def _site_identity(new: NewJob) -> tuple[str, str] | None:

@@ -83,7 +83,10 @@ class Sketch:
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """What a batch has besides its job. `cursor` entries have become items; `total` is None until it is known."""
+    """What a batch has besides its job. `cursor` entries have become items; `total` is None until it is known.
+
+    `failure`: listing it was given up, with what is there. `kept` items were there when it was looked at again.
+    """
 
     id: str
     run: int
@@ -91,9 +94,16 @@ class BatchRecord:
     total: int | None
     truncated: bool
     expanded: bool
+    failure: dict[str, Any] | None
+    kept: int
     preview: bool
     at_once: int | None
     request_hash: str | None
+
+    @property
+    def listing(self) -> bool:
+        """Whether more items may come."""
+        return not self.expanded and self.failure is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,8 @@ async def _reopen(connection: AsyncConnection, batch_id: str) -> None:
     row = (await connection.execute(query)).one_or_none()
     if row is not None:
         begun = await restart(connection, record(row))
-        await connection.execute(update(batches).where(batches.c.id == batch_id).values(run=begun.run))
+        again = {"run": begun.run, "failure": None}  # listing goes on too, if it was given up
+        await connection.execute(update(batches).where(batches.c.id == batch_id).values(**again))
 
 
 async def _line_up(

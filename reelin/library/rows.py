@@ -16,8 +16,10 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from reelin.contracts.jobs import Kind, State
 from reelin.errors import NotFound
-from reelin.library.records import JobRecord, Sketch
-from reelin.library.tables import jobs
+from reelin.library.records import BatchRecord, JobRecord, Sketch
+from reelin.library.tables import batches, jobs
+
+_OF_BATCH = [column for column in batches.columns if column.name != "source"]  # which may be 10 MB
 
 
 def now() -> datetime:
@@ -66,6 +68,11 @@ async def get(connection: AsyncConnection, job_id: str) -> JobRecord:
     if found is None:
         raise NotFound("job", job_id)
     return found
+
+
+async def find_batch(connection: AsyncConnection, batch_id: str) -> BatchRecord | None:
+    row = (await connection.execute(select(*_OF_BATCH).where(batches.c.id == batch_id))).one_or_none()
+    return None if row is None else BatchRecord(**row._mapping)
 
 
 async def write(connection: AsyncConnection, *which: ColumnElement[bool], **values: Any) -> int:

@@ -164,6 +164,8 @@ def empty_batch(job_id: str, run: int) -> dict[str, Any]:
         "total": None,
         "truncated": False,
         "expanded": False,
+        "failure": None,
+        "kept": 0,
         "preview": False,
     }
 

@@ -97,6 +97,8 @@ batches = Table(  # what a job of the kind playlist or bulk has besides its row 
     Column("total", Integer),  # null: not known before the playlist was looked at
     Column("truncated", Boolean, nullable=False),  # the playlist goes on, but its maximum was reached
     Column("expanded", Boolean, nullable=False),
+    Column("failure", JSON(none_as_null=True)),  # why listing it was given up
+    Column("kept", Integer, nullable=False),  # items there when its playlist was looked at again: not listed twice
     Column("preview", Boolean, nullable=False),  # stands paused once it is expanded, until someone has chosen
     Column("at_once", Integer),  # items in flight; null: the setting
     Column("request_hash", String(64)),  # of the body that came with the Idempotency-Key

@@ -14,13 +14,13 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, State
-from reelin.errors import InvalidInput
+from reelin.errors import Conflict, InvalidInput
 from reelin.library.database import Database
 from reelin.library.following import conclude, taking_over
 from reelin.library.pace import Pace
-from reelin.library.records import JobRecord
+from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.retries import line_up_again
-from reelin.library.rows import find, get, now, record, write
+from reelin.library.rows import find, find_batch, get, now, record, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 
@@ -31,11 +31,15 @@ _AT_A_TIME = 500
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """`jobs` are to be started. `in_flight` counts them too; `in_line` says whether others still wait."""
+    """`jobs` are to be started. `in_flight` counts them too; `in_line` says whether others still wait.
 
-    jobs: tuple[JobRecord, ...]
-    in_flight: int
-    in_line: bool
+    `listing`: more may come, what the batch consists of is still being written down.
+    """
+
+    jobs: tuple[JobRecord, ...] = ()
+    in_flight: int = 0
+    in_line: bool = False
+    listing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +58,24 @@ class Window:
     async def release(self, batch_id: str, *, at_once: int, limit_of: Callable[[str], int | None]) -> Released:
         """Lets items go until `at_once` are in flight, and no more of one site than `limit_of` it (None: any number).
 
-        By priority, then in turn from each site, then by position.
+        By priority, then in turn from each site, then by position; of what is listed so far. A preview starts nothing
+        before it is listed whole.
         """
         async with self._database.writing() as connection:
+            batch = await _batch_of_this_run(connection, batch_id)
+            if batch is None or (batch.preview and batch.listing):
+                return Released(listing=True)
             flying = await _in_flight_by_site(connection, batch_id, standing_still=False)
             free = at_once - sum(flying.values())
             chosen = await _choose(connection, batch_id, free, flying, limit_of) if free > 0 else []
             started = await _let_go(connection, batch_id, chosen)
             in_flight = sum((await _in_flight_by_site(connection, batch_id, standing_still=True)).values())
-            return Released(tuple(started), in_flight, await _anything_in_line(connection, batch_id))
+            in_line = await _anything_in_line(connection, batch_id)
+            return Released(tuple(started), in_flight, in_line, batch.listing)
 
     @unbroken
     async def finish(self, batch_id: str, run: int, *, cancelled: bool = False) -> State | None:
-        """Writes down how the batch ended; None if its items are not through, or it is not this run's.
+        """Writes down how the batch ended; None if it is another run's, or not all its items are listed and through.
 
         `cancelled`: whatever its items came to, someone has ended it.
         """
@@ -77,6 +86,9 @@ class Window:
             if job.state not in _UNFINISHED:
                 return job.state
             if await _unfinished_items(connection, batch_id):
+                return None
+            batch = await _batch_of_this_run(connection, batch_id)
+            if not cancelled and (batch is None or batch.listing):
                 return None
             await write(connection, jobs.c.id == batch_id, finished_at=now(), next_attempt_at=None)
             return await conclude(connection, batch_id, State.CANCELLED if cancelled else None)
@@ -108,7 +120,7 @@ class Window:
     async def choose(self, batch_id: str, positions: Collection[int]) -> None:
         """Cancels what is in line at other positions than these; a preview ends with it.
 
-        Raises InvalidInput for positions that the batch does not have.
+        Raises InvalidInput for positions that the batch does not have, Conflict before all of them are listed.
         """
         async with self._database.writing() as connection:
             await choose(connection, batch_id, positions)
@@ -138,6 +150,13 @@ class Window:
         """
         async with self._database.writing() as connection:
             return await line_up_again(connection, await get(connection, batch_id), failure)
+
+
+async def _batch_of_this_run(connection: AsyncConnection, batch_id: str) -> BatchRecord | None:
+    """None where nobody has looked at a playlist yet, or not since it was submitted again."""
+    batch = await find_batch(connection, batch_id)
+    job = await find(connection, batch_id)
+    return batch if batch is not None and job is not None and batch.run == job.run else None
 
 
 async def _mirror(connection: AsyncConnection, job_id: str, state: State) -> None:
@@ -227,6 +246,9 @@ async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_
 
 async def choose(connection: AsyncConnection, batch_id: str, positions: Collection[int]) -> None:
     """See `Window.choose`."""
+    batch = await find_batch(connection, batch_id)
+    if batch is not None and batch.listing:
+        raise Conflict("Its items are still being listed; choose from them when the playlist stands paused.")
     query = select(items.c.position, items.c.released).where(items.c.batch_id == batch_id)
     listed = {row.position: row.released for row in await connection.execute(query)}
     wanted = set(positions)

@@ -78,7 +78,13 @@ class Crew:
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
         expand = ExpandActivity(
-            engine=engine, library=library, bus=bus, scratch=scratch, desk=desk, allowed=settings.egress_allow
+            engine=engine,
+            library=library,
+            bus=bus,
+            scratch=scratch,
+            desk=desk,
+            ring=self._bell.ring,
+            allowed=settings.egress_allow,
         )
         record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)
         batch = BatchActivities(
@@ -101,8 +107,10 @@ class Crew:
                     record.record_paused,
                     record.record_failed,
                     record.record_cancelled,
+                    batch.let_go,
                     batch.advance,
                     batch.call_off,
+                    batch.give_up_listing,
                     site.load_site,
                     site.record_site,
                     site.check_holders,

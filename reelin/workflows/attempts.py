@@ -43,12 +43,13 @@ SILENCE = timedelta(seconds=6)
 
 @dataclass(frozen=True)
 class Work:
-    """The activity that does the job, where it runs, and how it waits for its site."""
+    """The activity that does the job, where it runs, how it waits for its site, and what notes that it is given up."""
 
     activity: str
     task_queue: str
     summary: str
     lease: LeaseWait = field(default_factory=LeaseWait)
+    give_up: str = RECORD_FAILED
 
 
 @dataclass
@@ -107,7 +108,7 @@ async def attempt_until_done(job: JobRequest, work: Work, wish: Wish) -> FetchRe
         wait = _wait_after(report, tally)
         failure = _describe(report, number, will_retry=wait is not None)
         if wait is None:
-            await record(RECORD_FAILED, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
+            await record(work.give_up, FailedRecord(job=job, failure=failure, attempt=number), "Record: failed")
             raise failed(failure)
         await _wait_for_next(job, failure, number, wait, wish, site_waits=report.site_waits)
         if wish.paused:

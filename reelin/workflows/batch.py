@@ -1,4 +1,4 @@
-"""Playlists and lists: look at what they consist of, then keep so many items in flight until none is left.
+"""Playlists and lists: write down what they consist of, and meanwhile keep so many items in flight until none is left.
 
 What is in line and in flight stands in the database: a history of 100,000 items is as short as one of 100.
 """
@@ -10,7 +10,7 @@ import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from reelin.contracts.failures import REMEDIES, Failure, FailureKind
@@ -20,6 +20,8 @@ with workflow.unsafe.imports_passed_through():
         BULK_WORKFLOW,
         CALL_OFF,
         EXPAND,
+        GIVE_UP_LISTING,
+        LET_GO,
         METADATA_QUEUE,
         PAUSE,
         PLAYLIST_WORKFLOW,
@@ -47,6 +49,9 @@ PATIENCE = timedelta(seconds=30)
 LONG_PATIENCE = timedelta(minutes=10)
 #: Then the workflow begins a new history; it carries nothing over.
 MANY_EVENTS = 5_000
+#: Items go while they are listed. Batches that began without that list all of them first.
+_MEANWHILE = "items-go-while-they-are-listed"
+_LOOK = "Look at the items"
 
 
 class _Batch:
@@ -70,7 +75,9 @@ class _Batch:
 
     async def _run(self, job: JobRequest) -> JobOutcome:
         try:
-            await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, "Look at the items"), self._wish)
+            if workflow.patched(_MEANWHILE):
+                return await self._list_and_advance(job)
+            await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, _LOOK), self._wish)
             return await self._advance_until_over(job)
         except BaseException as error:
             if not is_cancel(error):
@@ -78,14 +85,33 @@ class _Batch:
             await self._call_off_until_over(job)
             raise CancelledError("The batch was cancelled") from None
 
-    async def _advance_until_over(self, job: JobRequest) -> JobOutcome:
+    async def _list_and_advance(self, job: JobRequest) -> JobOutcome:
+        """However it ends, nothing lists items after it: what is called off then is all that there is."""
+        listing = asyncio.create_task(self._list(job))
+        try:
+            return await self._advance_until_over(job, listing)
+        finally:
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)
+
+    async def _list(self, job: JobRequest) -> None:
+        """Until all items are listed, or that is given up, which stands in rows then as all else does."""
+        try:
+            with contextlib.suppress(ApplicationError):
+                await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, _LOOK, give_up=GIVE_UP_LISTING), self._wish)
+        finally:
+            self._poked = True
+
+    async def _advance_until_over(self, job: JobRequest, listing: asyncio.Task[None] | None = None) -> JobOutcome:
         while True:
             self._poked = False
-            now = await _act(ADVANCE, job, "Let items go")
+            now = await _act(LET_GO if listing else ADVANCE, job, "Let items go")
             if now.over is not None:
                 return _outcome(now)
             workflow.set_current_details(_details(now))
-            await self._until_poked(LONG_PATIENCE if now.paused and not now.in_flight else PATIENCE)
+            await self._until_poked(_patience(now))
+            if listing is not None and listing.done():
+                listing.result()  # a fault of our own is not to be waited out
             if _has_a_long_history():
                 workflow.continue_as_new(job)
 
@@ -98,7 +124,7 @@ class _Batch:
                 return await record(RECORD_CANCELLED, job, "Record: cancelled")
             await self._until_poked(timedelta(seconds=2))
 
-    async def _until_poked(self, patience: timedelta) -> None:
+    async def _until_poked(self, patience: timedelta | None) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             await workflow.wait_condition(
                 lambda: self._poked, timeout=patience, timeout_summary="Until the items are looked at anyway"
@@ -123,6 +149,13 @@ class BulkWorkflow(_Batch):
         return await self._run(job)
 
 
+def _patience(now: Advance) -> timedelta | None:
+    """None: until it is poked. Whatever lists the items says so for each page, and when it is through."""
+    if now.paused and not now.in_flight:
+        return LONG_PATIENCE
+    return None if now.listing and not (now.in_flight or now.in_line) else PATIENCE
+
+
 def _has_a_long_history() -> bool:
     info = workflow.info()
     return info.is_continue_as_new_suggested() or info.get_current_history_length() > MANY_EVENTS
@@ -145,7 +178,8 @@ async def _act(activity: str, job: JobRequest, summary: str) -> Advance:
 def _details(now: Advance) -> str:
     if now.paused:
         return f"**Paused**; {now.in_flight} items are still ending" if now.in_flight else "**Paused**"
-    return f"{now.in_flight} items in flight" + (", more in line" if now.in_line else "")
+    in_line = ", more in line" if now.in_line else ""
+    return f"{now.in_flight} items in flight{in_line}" + ("; **looking at the items**" if now.listing else "")
 
 
 def _outcome(now: Advance) -> JobOutcome:

@@ -16,7 +16,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from reelin.activities import ExpandActivity, Scratch, SiteDesk
-from reelin.contracts.failures import FailureKind
+from reelin.activities.listed import Items
+from reelin.contracts.failures import Failure, FailureKind
 from reelin.contracts.jobs import Kind, Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted
 from reelin.contracts.options import Options
@@ -67,6 +68,7 @@ class ScriptedEngine:
 class Bench:
     def __init__(self, library: Library, folder: Path, engine: Engine) -> None:
         self.library = library
+        self.rung: list[str] = []
         self.scratch_dir = folder / "scratch"
         self.activity = ExpandActivity(
             engine=engine,
@@ -75,6 +77,7 @@ class Bench:
             scratch=Scratch(self.scratch_dir),
             # No site complains here, so nobody is told anything.
             desk=SiteDesk(client=cast("Client", None), library=library, unlimited=(), max_at_once=4),
+            ring=lambda job_id: self.rung.append(job_id),
             allowed=(LOOPBACK,),
         )
 
@@ -138,6 +141,35 @@ async def test_a_playlists_entries_become_items_in_their_order(library: Library,
     row = await library.jobs.get(job.job_id)
     assert (row.state, row.title) == (State.RUNNING, "A list")
     assert not (bench.scratch_dir / job.job_id).exists()
+
+
+async def test_a_batch_hears_of_each_page_so_that_its_items_can_go(library: Library, tmp_path: Path) -> None:
+    bench = Bench(library, tmp_path, ScriptedEngine(entries(PAGE + 1)))
+    job = await bench.submit()
+    await bench.expand(job)
+    assert bench.rung == [job.job_id] * 2
+    listed = await _submitted_list(library, 2 * PAGE + 1)
+    bench.rung.clear()
+    await bench.expand(listed)
+    assert bench.rung == ["bulk-one"] * 2, "the first page is there from the submission on"
+
+
+@pytest.mark.parametrize("kind", [Kind.PLAYLIST, Kind.BULK])
+async def test_listing_that_was_given_up_is_not_taken_up_again_by_the_next_history(
+    library: Library, tmp_path: Path, kind: Kind
+) -> None:
+    engine = ScriptedEngine(entries(1))
+    bench = Bench(library, tmp_path, engine)
+    job = await bench.submit() if kind is Kind.PLAYLIST else await _submitted_list(library, PAGE + 1)
+    if kind is Kind.PLAYLIST:
+        await library.batches.open(job.job_id, job.run)
+        entry = Items(job, (), single=False).job_of(entries(1)[0].model_dump_json().encode())
+        await library.batches.store_page(job.job_id, job.run, [entry], start=0)
+    why = Failure(kind=FailureKind.NOT_FOUND, message="Gone.", remedy="", retryable=False)
+    await library.batches.give_up(job.job_id, job.run, failure=why)
+    before = await bench.items(job.job_id)
+    assert (await bench.expand(job)).state is State.RUNNING
+    assert (await bench.items(job.job_id), engine.tasks) == (before, [])
 
 
 async def test_a_second_run_finds_it_done_and_asks_nobody(library: Library, tmp_path: Path) -> None:

@@ -18,11 +18,9 @@ async def _release(library: Library, at_once: int, **limits: int) -> Released:
     )
 
 
-def _of_site(site: str, number: int, priority: int = 3) -> NewJob:
+def _of_site(site: str, number: int) -> NewJob:
     name = f"{site}{number}"
-    return replace(
-        new_job(name, priority=priority), id=f"video-{name}", url=f"https://{site}.org/{number}", site=f"{site}.org"
-    )
+    return replace(new_job(name), id=f"video-{name}", url=f"https://{site}.org/{number}", site=f"{site}.org")
 
 
 async def _mixed(library: Library, *entries: NewJob) -> None:
@@ -46,7 +44,8 @@ async def test_as_many_fly_as_may_and_the_next_follows_when_one_has_ended(librar
 
 async def test_sites_take_turns_and_the_urgent_come_first(library: Library) -> None:
     many = [_of_site("big", number) for number in range(1, 6)]
-    await _mixed(library, *many, _of_site("small", 1), _of_site("small", 2), _of_site("late", 1, priority=1))
+    await _mixed(library, *many, _of_site("small", 1), _of_site("small", 2), _of_site("late", 1))
+    await library.wishes.prioritise("video-late1", 1)
     released = await _release(library, 5)
     assert [job.id for job in released.jobs] == [
         "video-late1",

@@ -31,6 +31,7 @@ from tests.workflows.test_site import Scene
 HISTORIES = Path(__file__).parent / "histories"
 
 _FLYING = Advance(in_flight=1)
+_LISTING = Advance(in_flight=1, listing=True)
 
 SCENES: dict[str, tuple[Kind, Script]] = {
     "download-completed": (Kind.VIDEO, Script([DONE])),
@@ -48,6 +49,26 @@ SCENES: dict[str, tuple[Kind, Script]] = {
     "bulk-cancelled": (
         Kind.BULK,
         Script([EXPANDED], advances=[_FLYING], call_offs=[Advance(in_flight=1), Advance(over=State.CANCELLED)]),
+    ),
+    "playlist-listed-meanwhile": (
+        Kind.PLAYLIST,
+        Script(
+            [failing(FailureKind.NETWORK), EXPANDED],
+            advances=[_LISTING, _LISTING, _FLYING, Advance(over=State.COMPLETED)],
+            listed_after=1,
+        ),
+    ),
+    "playlist-given-up": (
+        Kind.PLAYLIST,
+        Script([failing(FailureKind.NOT_FOUND)], advances=[_LISTING, _FLYING, Advance(over=State.PARTIAL)]),
+    ),
+    "bulk-listing-cancelled": (
+        Kind.BULK,
+        Script(["hang"], advances=[_LISTING], call_offs=[Advance(in_flight=1), Advance(over=State.CANCELLED)]),
+    ),
+    "bulk-listing-paused": (
+        Kind.BULK,
+        Script(["hang", EXPANDED], advances=[_LISTING, Advance(paused=True), _FLYING, Advance(over=State.COMPLETED)]),
     ),
     "download-leased": (Kind.VIDEO, Script([WANTED, DONE])),
     "download-site-waits": (

@@ -26,10 +26,11 @@ from reelin.contracts.sites import (
     StoredSite,
 )
 from reelin.contracts.work import (
-    ADVANCE,
     CALL_OFF,
     EXPAND,
     FETCH,
+    GIVE_UP_LISTING,
+    LET_GO,
     PROBE,
     RECORD_CANCELLED,
     RECORD_FAILED,
@@ -68,6 +69,9 @@ class Script:
     #: What each look at a batch's items finds; the last one is repeated.
     advances: Sequence[Advance] = (Advance(over=State.COMPLETED),)
     advanced: int = 0
+    #: So many looks at the items are taken before they are all listed.
+    listed_after: int = 0
+    gave_up: list[FailedRecord] = field(default_factory=list)
     call_offs: Sequence[Advance] = (Advance(over=State.CANCELLED),)
     called_off: int = 0
 
@@ -119,13 +123,21 @@ class Cast:
 
         @activity.defn(name=EXPAND)
         async def expand(attempt: Attempt) -> FetchResult:
-            return await self.scripts[attempt.job.job_id].act(attempt)
+            script = self.scripts[attempt.job.job_id]
+            while script.advanced < script.listed_after:
+                activity.heartbeat()
+                await asyncio.sleep(0.02)
+            return await script.act(attempt)
 
-        @activity.defn(name=ADVANCE)
-        async def advance(job: JobRequest) -> Advance:
+        @activity.defn(name=LET_GO)
+        async def let_go(job: JobRequest) -> Advance:
             script = self.scripts[job.job_id]
             script.advanced += 1
             return script.advances[min(script.advanced, len(script.advances)) - 1]
+
+        @activity.defn(name=GIVE_UP_LISTING)
+        async def give_up(record: FailedRecord) -> None:
+            self.scripts[record.job.job_id].gave_up.append(record)
 
         @activity.defn(name=CALL_OFF)
         async def call_off(job: JobRequest) -> Advance:
@@ -149,7 +161,7 @@ class Cast:
         async def cancelled(job: JobRequest) -> None:
             self.scripts[job.job_id].cancelled.append(job)
 
-        of_jobs = [fetch, probe, expand, advance, call_off, waiting, paused, failed, cancelled]
+        of_jobs = [fetch, probe, expand, let_go, give_up, call_off, waiting, paused, failed, cancelled]
         return [*of_jobs, *self._of_sites()]
 
     def _of_sites(self) -> list[Callable[..., Any]]:

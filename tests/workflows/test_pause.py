@@ -11,7 +11,7 @@ from temporalio.exceptions import CancelledError
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
-from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, FetchResult
+from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, Advance, FetchResult
 from tests.workflows.conftest import Stage
 from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, Script, failing
 
@@ -75,12 +75,12 @@ async def test_a_url_that_turns_out_to_be_a_playlist_goes_on_as_one_under_the_sa
 
 
 async def test_a_playlist_that_is_paused_while_it_is_looked_at_is_looked_at_again(stage: Stage) -> None:
-    script = Script(["hang", EXPANDED])
+    nothing_yet, over = Advance(listing=True), Advance(over=State.COMPLETED)
+    script = Script(["hang", EXPANDED], advances=[nothing_yet, Advance(paused=True), nothing_yet, over])
     handle = await stage.start(script, Kind.PLAYLIST)
     await until(lambda: script.attempts)
     await handle.signal(PAUSE)
-    await until(lambda: script.paused)
-    assert not script.advanced
+    await until(lambda: script.paused and script.advanced == 2)
     await handle.signal(RESUME)
     assert (await handle.result()).state is State.COMPLETED
     assert script.advanced and len(script.attempts) == 2
