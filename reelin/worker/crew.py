@@ -9,7 +9,13 @@ from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import (
+    FixedSizeSlotSupplier,
+    PollerBehaviorAutoscaling,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerTuner,
+)
 
 from reelin import __version__
 from reelin.activities import (
@@ -18,6 +24,7 @@ from reelin.activities import (
     ExpandActivity,
     FetchActivity,
     Handover,
+    Places,
     Presence,
     ProbeActivity,
     Pulse,
@@ -33,6 +40,7 @@ from reelin.library import Library
 from reelin.process import in_background
 from reelin.progress import ProgressBus
 from reelin.settings import Settings
+from reelin.worker.slots import DownloadSlots
 from reelin.workflows import WORKFLOWS
 
 log = structlog.get_logger(__name__)
@@ -67,6 +75,7 @@ class Crew:
         desk = SiteDesk(
             client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
         )
+        places = Places(settings.max_downloads)
         fetch = FetchActivity(
             engine=engine,
             library=library,
@@ -75,6 +84,7 @@ class Crew:
             media_dir=settings.media_dir,
             bell=self._bell,
             desk=desk,
+            places=places,
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
         expand = ExpandActivity(
@@ -125,7 +135,7 @@ class Crew:
                 task_queue=DOWNLOAD_QUEUE,
                 activities=[fetch.fetch],
                 interceptors=[handover],
-                max_concurrent_activities=self._settings.max_downloads,
+                tuner=_tuner(places),
                 activity_task_poller_behavior=PollerBehaviorAutoscaling(),
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
@@ -166,6 +176,16 @@ class Crew:
             yield
             await asyncio.gather(*(worker.shutdown() for worker in self._workers))
         log.info("worker stopped")
+
+
+def _tuner(places: Places) -> WorkerTuner:
+    none_of_these = FixedSizeSlotSupplier(1)
+    return WorkerTuner.create_composite(
+        workflow_supplier=none_of_these,
+        activity_supplier=DownloadSlots(places),
+        local_activity_supplier=none_of_these,
+        nexus_supplier=none_of_these,
+    )
 
 
 def _make_folders(settings: Settings) -> None:
