@@ -9,13 +9,7 @@ from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import (
-    FixedSizeSlotSupplier,
-    PollerBehaviorAutoscaling,
-    UnsandboxedWorkflowRunner,
-    Worker,
-    WorkerTuner,
-)
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin import __version__
 from reelin.activities import (
@@ -40,7 +34,7 @@ from reelin.library import Library
 from reelin.process import in_background
 from reelin.progress import ProgressBus
 from reelin.settings import Settings
-from reelin.worker.slots import DownloadSlots
+from reelin.worker.slots import download_tuner
 from reelin.workflows import WORKFLOWS
 
 log = structlog.get_logger(__name__)
@@ -135,7 +129,7 @@ class Crew:
                 task_queue=DOWNLOAD_QUEUE,
                 activities=[fetch.fetch],
                 interceptors=[handover],
-                tuner=_tuner(places),
+                tuner=download_tuner(places),
                 activity_task_poller_behavior=PollerBehaviorAutoscaling(),
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
@@ -176,16 +170,6 @@ class Crew:
             yield
             await asyncio.gather(*(worker.shutdown() for worker in self._workers))
         log.info("worker stopped")
-
-
-def _tuner(places: Places) -> WorkerTuner:
-    none_of_these = FixedSizeSlotSupplier(1)
-    return WorkerTuner.create_composite(
-        workflow_supplier=none_of_these,
-        activity_supplier=DownloadSlots(places),
-        local_activity_supplier=none_of_these,
-        nexus_supplier=none_of_these,
-    )
 
 
 def _make_folders(settings: Settings) -> None:

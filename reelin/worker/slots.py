@@ -8,13 +8,26 @@ import time
 
 from temporalio.worker import (
     CustomSlotSupplier,
+    FixedSizeSlotSupplier,
     SlotMarkUsedContext,
     SlotPermit,
     SlotReleaseContext,
     SlotReserveContext,
+    WorkerTuner,
 )
 
 from reelin.activities import Places
+
+
+def download_tuner(places: Places) -> WorkerTuner:
+    """For a worker that does downloads only."""
+    none_of_these = FixedSizeSlotSupplier(1)
+    return WorkerTuner.create_composite(
+        workflow_supplier=none_of_these,
+        activity_supplier=DownloadSlots(places),
+        local_activity_supplier=none_of_these,
+        nexus_supplier=none_of_these,
+    )
 
 
 class DownloadSlots(CustomSlotSupplier):
