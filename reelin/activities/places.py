@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ class Places:
         self._clock = clock
         self._taken: Counter[str] = Counter()
         self._moved_at = self._may_refuse_at = clock()
+        self._stirred = asyncio.Event()
 
     @contextlib.contextmanager
     def taken(self, site: str) -> Iterator[None]:
@@ -58,6 +60,15 @@ class Places:
         """By the clock: from when on it is worth looking for somebody who gets an extra place."""
         return max(self._moved_at + STILL_SECONDS, self._may_refuse_at)
 
+    def stir(self) -> None:
+        """Wakes those who wait now."""
+        self._stirred.set()
+        self._stirred.clear()
+
+    async def stirring(self) -> None:
+        """Until a guest comes, or somebody says `stir`."""
+        await self._stirred.wait()
+
     @contextlib.contextmanager
     def _seated(self) -> Iterator[None]:
         self._moved_at = self._clock()
@@ -71,6 +82,7 @@ class Places:
         """The search was worth its while: the next one may begin at once."""
         self._may_refuse_at = self._clock()
         self.guests += 1
+        self.stir()
         try:
             yield
         finally:

@@ -37,7 +37,6 @@ class DownloadSlots(CustomSlotSupplier):
     def __init__(self, places: Places) -> None:
         self._places = places
         self._reserved = 0
-        self._released = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
@@ -45,7 +44,7 @@ class DownloadSlots(CustomSlotSupplier):
         while (seconds := self._seconds_to_wait()) != 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._released.wait()
+                    await self._places.stirring()
         self._reserved += 1
         return SlotPermit()
 
@@ -63,8 +62,7 @@ class DownloadSlots(CustomSlotSupplier):
 
     def _release(self) -> None:
         self._reserved -= 1
-        self._released.set()  # wakes everybody who waits now
-        self._released.clear()
+        self._places.stir()
 
     def _seconds_to_wait(self) -> float | None:
         """0: a slot is there. None: until one is released."""

@@ -15,7 +15,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin.activities import Places
-from reelin.activities.places import REFUSALS_AT_ONCE
+from reelin.activities.places import REFUSALS_AT_ONCE, STILL_SECONDS
 from reelin.worker.slots import download_tuner
 
 PLACES = 4
@@ -53,7 +53,7 @@ class Crowd:
             self.seen.append(site)
             self.inside += 1
             self.most = max(self.most, self.inside)
-            if site == "slow":
+            if site.startswith("slow"):
                 await self.go_on.wait()
             self.inside -= 1
 
@@ -100,13 +100,29 @@ async def test_a_new_site_comes_through_a_full_worker_and_past_those_that_stand_
     async with crowd.working():
         slow = await crowd.send(*["slow"] * 40)
         await crowd.until_seen("slow", PLACES)
-        [new] = await crowd.send("new")
-        async with asyncio.timeout(15):
-            await new.result()
+        for site in ("one", "other"):
+            [new] = await crowd.send(site)
+            async with asyncio.timeout(15):
+                await new.result()
         assert crowd.most == PLACES + 1
         crowd.go_on.set()
         await asyncio.gather(*(each.result() for each in slow))
     assert crowd.seen.count("slow") == 40
+
+
+async def test_a_guest_who_is_slow_too_keeps_no_other_out(crowd: Crowd) -> None:
+    crowd.places = Places(2 * PLACES)
+    async with crowd.working():
+        slow = await crowd.send(*["slow"] * 20)
+        await crowd.until_seen("slow", 2 * PLACES)
+        slow += await crowd.send("slow guest")
+        await crowd.until_seen("slow guest", 1)
+        await asyncio.sleep(STILL_SECONDS)
+        [new] = await crowd.send("new")
+        async with asyncio.timeout(15):
+            await new.result()
+        crowd.go_on.set()
+        await asyncio.gather(*(each.result() for each in slow))
 
 
 async def test_nobody_is_sent_away_while_places_change_hands(crowd: Crowd) -> None:
