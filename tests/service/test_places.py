@@ -16,7 +16,7 @@ from tests.service.service import Service
 NewService = Callable[..., Service]
 ADDRESS, NAME = "127.0.0.1", "localhost"
 #: Two on a quiet machine. Whoever waits for a silent site to be given up waits for 15 at least.
-SOON = 6.0
+SOON = 10.0
 
 
 @contextlib.contextmanager
