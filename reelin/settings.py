@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         description="sqlite:///PATH or postgresql://…; default: SQLite in DATA_DIR",
     )
     progress_url: str = Field("memory://", description="The progress bus; memory:// within one process")
-    max_downloads: int = Field(16, ge=1, le=500, description="Downloads at once in one worker")
+    max_downloads: int = Field(16, ge=1, le=500, description="Downloads at once in one worker, in need a quarter more")
     egress_allow: Annotated[tuple[IPNetwork, ...], NoDecode] = Field(
         (), description="Private ranges that downloads may reach: CIDRs, comma-separated"
     )

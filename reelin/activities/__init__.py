@@ -5,6 +5,7 @@ from reelin.activities.bell import Bell
 from reelin.activities.expand import ExpandActivity
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
+from reelin.activities.places import Places, extra_places
 from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.pulse import Pulse
@@ -19,6 +20,7 @@ __all__ = [
     "ExpandActivity",
     "FetchActivity",
     "Handover",
+    "Places",
     "Presence",
     "ProbeActivity",
     "Pulse",
@@ -27,4 +29,5 @@ __all__ = [
     "SiteActivities",
     "SiteDesk",
     "Starter",
+    "extra_places",
 ]

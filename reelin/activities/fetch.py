@@ -12,6 +12,7 @@ from reelin.activities.attempt import begin, wait_for_site
 from reelin.activities.bell import ItemListener
 from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
+from reelin.activities.places import Places
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
 from reelin.activities.site import SiteDesk, Visit
@@ -38,6 +39,7 @@ class FetchActivity:
         media_dir: Path,
         bell: ItemListener,
         desk: SiteDesk,
+        places: Places,
     ) -> None:
         self._bell = bell
         self._engine = engine
@@ -46,6 +48,7 @@ class FetchActivity:
         self._scratch = scratch
         self._media_dir = media_dir
         self._desk = desk
+        self._places = places
         self._running = Exclusive()
         self._naming = asyncio.Lock()
 
@@ -55,10 +58,11 @@ class FetchActivity:
         async with self._running.holding(attempt.job.job_id):
             if not attempt.lease and await self._desk.needs_lease(attempt.job.site):
                 return await self._ask(attempt)
-            async with self._desk.visiting(attempt) as visit:
-                result = await self._fetch(attempt, visit)
-                visit.served = result.state is State.COMPLETED or result.playlist
-                return result
+            with self._places.taken(attempt.job.site):
+                async with self._desk.visiting(attempt) as visit:
+                    result = await self._fetch(attempt, visit)
+                    visit.served = result.state is State.COMPLETED or result.playlist
+                    return result
 
     async def _ask(self, attempt: Attempt) -> FetchResult:
         """Nothing more: no place in this worker is taken while the job stands in line."""

@@ -53,13 +53,18 @@ class Starter:
             search_attributes=_search_attributes(job),
             static_summary=" · ".join(part for part in (job.kind, job.preset, job.site) if part),
             static_details=f"`{_code(job.url)}`\n\nrun {job.run}, submitted {job.submitted_at:%Y-%m-%d %H:%M:%S} UTC",
-            priority=Priority(priority_key=job.priority),
+            priority=_turn(job),
         )
 
     async def _is_this_run(self, job: JobRecord) -> bool:
         """Whether what runs under this id is this run (we crashed before noting it), and not an older one's end."""
         description = await self._client.get_workflow_handle(job.id).describe()
         return await description.memo_value("run", 0, type_hint=int) == job.run
+
+
+def _turn(job: JobRecord) -> Priority:
+    """Applies to its activities too. Among tasks of one priority sites take turns; Temporal takes 64 bytes of a key."""
+    return Priority(priority_key=job.priority, fairness_key=(job.site or "")[-64:])
 
 
 def _search_attributes(job: JobRecord) -> TypedSearchAttributes:

@@ -15,7 +15,8 @@ from reelin.temporal import TEMPORAL_AWAY, first_line
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
+#: Whose turn it is, is asked anew after so many.
+BATCH = 40
 #: Starting is cheap for Temporal and not for this process: more at once would make those who submit wait.
 AT_ONCE = 8
 SECONDS_BETWEEN_LOOKS = 30.0

@@ -45,6 +45,8 @@ POKE = "poke"
 
 #: The type of the error with which an activity ends because its worker stops. Temporal retries it.
 WORKER_STOPPING = "WorkerStopping"
+#: The same for a download that came to a worker without a place for it.
+NO_PLACE = "NoPlace"
 
 
 class JobRequest(Message):

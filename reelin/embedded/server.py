@@ -38,6 +38,11 @@ DYNAMIC_CONFIG = {
     # A cancel reaches the worker in some 30 ms, and not with the next heartbeat's answer.
     "system.enableCancelActivityWorkerCommand": "true",
     "frontend.WorkerCommandsEnabled": "true",
+    # Sites take turns in the whole queue (`_turn` in activities/starter.py). Each of the four partitions that are the
+    # default would have turns of its own, and a task could wait in one while the worker listens to another. What an
+    # older server left in them is still read.
+    "matching.enableFairness": "true",
+    "matching.numTaskqueueWritePartitions": "1",
 }
 #: WAL with synchronous=1 survives every kill; a power cut can cost the last moments, which the reconciler makes good
 #: from the jobs table (synchronous=2 there).

@@ -175,14 +175,13 @@ class JobStore:
     # What the dispatcher and the reconciler do.
 
     async def undispatched(self, *, limit: int = 500) -> list[JobRecord]:
-        """The outbox: accepted, and not yet known to Temporal. Most urgent first."""
-        query = (
-            select(jobs)
-            .where(~jobs.c.held, jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
-            .order_by(jobs.c.priority, jobs.c.submitted_at)
-            .limit(limit)
-        )
-        return await self._list(query)
+        """The outbox: accepted, and not yet known to Temporal. Most urgent first, then in turn from each site."""
+        within_site = (jobs.c.priority, jobs.c.submitted_at)
+        turn = func.row_number().over(partition_by=jobs.c.site, order_by=within_site)
+        outbox = (~jobs.c.held, jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
+        turns = select(jobs.c.id, turn.label("turn")).where(*outbox).subquery()
+        query = select(jobs).join(turns, turns.c.id == jobs.c.id)
+        return await self._list(query.order_by(jobs.c.priority, turns.c.turn, jobs.c.submitted_at).limit(limit))
 
     @unbroken
     async def mark_dispatched(self, started: Iterable[tuple[str, int]]) -> list[str]:

@@ -18,6 +18,7 @@ from reelin.activities import (
     ExpandActivity,
     FetchActivity,
     Handover,
+    Places,
     Presence,
     ProbeActivity,
     Pulse,
@@ -33,6 +34,7 @@ from reelin.library import Library
 from reelin.process import in_background
 from reelin.progress import ProgressBus
 from reelin.settings import Settings
+from reelin.worker.slots import download_tuner
 from reelin.workflows import WORKFLOWS
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,7 @@ class Crew:
         desk = SiteDesk(
             client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
         )
+        places = Places(settings.max_downloads)
         fetch = FetchActivity(
             engine=engine,
             library=library,
@@ -75,6 +78,7 @@ class Crew:
             media_dir=settings.media_dir,
             bell=self._bell,
             desk=desk,
+            places=places,
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
         expand = ExpandActivity(
@@ -133,7 +137,7 @@ class Crew:
                 task_queue=DOWNLOAD_QUEUE,
                 activities=[fetch.fetch],
                 interceptors=[handover],
-                max_concurrent_activities=self._settings.max_downloads,
+                tuner=download_tuner(places),
                 activity_task_poller_behavior=PollerBehaviorAutoscaling(),
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 default_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,

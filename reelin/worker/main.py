@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from reelin.activities import extra_places
 from reelin.engine.claims import Ledger
 from reelin.engine.disk import Disk
 from reelin.engine.frugal import FrugalEngine
@@ -45,7 +46,7 @@ async def _work(settings: Settings) -> None:
 async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
     """The real engine, warm. Raises StartupError where ffmpeg is missing."""
     pool = EnginePool(
-        max_children=settings.max_downloads + METADATA_AT_ONCE,
+        max_children=settings.max_downloads + extra_places(settings.max_downloads) + METADATA_AT_ONCE,
         stall_seconds=settings.stall_seconds,
         cookies_dir=settings.cookies_dir,
         guard=GuardProcess(settings.egress_allow),

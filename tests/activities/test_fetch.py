@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from reelin.activities import FetchActivity, RecordActivities, Scratch, SiteDesk, publish
+from reelin.activities import FetchActivity, Places, RecordActivities, Scratch, SiteDesk, publish
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted, Metadata, Role, ScratchFile
@@ -92,6 +92,7 @@ class Bench:
             media_dir=self.media,
             bell=Silence(),
             desk=desk,
+            places=Places(16),
         )
         self.record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=Silence())
 

@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from reelin.activities import FetchActivity, Scratch, SiteActivities, SiteDesk
+from reelin.activities import FetchActivity, Places, Scratch, SiteActivities, SiteDesk
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import State
 from reelin.contracts.sites import Ask, Done, Holder, Holders, site_workflow_id
@@ -49,6 +49,7 @@ class Counter:
             media_dir=folder,
             bell=Silence(),
             desk=self.desk,
+            places=Places(16),
         )
         self.environment = ActivityEnvironment()
 

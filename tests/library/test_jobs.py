@@ -28,6 +28,13 @@ async def test_the_outbox_is_emptied_most_urgent_first(library: Library) -> None
     assert [job.id for job in await library.jobs.undispatched()] == ["video-first", "video-usual", "video-late"]
 
 
+async def test_sites_take_turns_in_the_outbox(library: Library) -> None:
+    for name, site in (("a", "many.org"), ("b", "many.org"), ("c", "many.org"), ("d", "few.org"), ("e", "few.org")):
+        await library.jobs.submit(replace(new_job(name), site=site))
+    order = [job.id.removeprefix("video-") for job in await library.jobs.undispatched(limit=4)]
+    assert order == ["a", "d", "b", "e"]
+
+
 async def test_submitting_a_job_again_joins_it_while_it_runs_and_answers_it_when_it_is_done(library: Library) -> None:
     first = await library.jobs.submit(new_job())
     joined = await library.jobs.submit(new_job(force=True))
