@@ -20,6 +20,7 @@ _WHERE = {
     "job": "Check the id; GET /api/jobs lists the jobs.",
     "video": "Check the id; GET /api/videos lists the videos.",
     "file": "Check the id; GET /api/videos/{video_id} lists the video's files.",
+    "site": "GET /api/sites lists the sites that are known; PATCH makes one known.",
 }
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +56,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, NotFound)
     message = f"There is no {error.what} {clipped(error.identifier, 100)!r}."
-    problem = FieldError(field=f"{error.what}_id", message=message, remedy=_WHERE.get(error.what, "Check the id."))
+    field = "site" if error.what == "site" else f"{error.what}_id"
+    problem = FieldError(field=field, message=message, remedy=_WHERE.get(error.what, "Check the id."))
     return problem_response(404, message, instance=request.url.path, errors=[problem])
 
 
