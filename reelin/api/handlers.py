@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reelin.api.lists import UnusableEntries
+from reelin.api.lists import UnusableEntries, spans
 from reelin.api.problems import FieldError, clipped, problem_response
 from reelin.api.refusals import field_errors, models_of, refusal
 from reelin.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -49,7 +49,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, InvalidInput)
     if isinstance(error, UnusableEntries):
         detail = f"{error.message} {error.remedy}"
-        return problem_response(422, detail, instance=request.url.path, errors=error.named)
+        entries = spans(error.numbers)
+        return problem_response(422, detail, instance=request.url.path, errors=error.named, entries=entries)
     return unprocessable(request.url.path, refusal(error))
 
 

@@ -11,14 +11,14 @@ from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from reelin.api.examples import JOB, JOB_PAGE, TAKES, answered
-from reelin.api.lost import submit_again_if_lost
+from reelin.api.lost import submit_again_if_lost, submit_list
 from reelin.api.metrics import Metrics
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
 from reelin.api.reading import read_submission
 from reelin.api.shown import answer, shown
 from reelin.api.submission import Submission, new_batch
-from reelin.api.wishes import end_at_once, end_workflows
+from reelin.api.wishes import end_at_once, end_workflows, tell_sites
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import BATCH_KINDS, Job, Kind, State
 from reelin.contracts.model import Message, Request
@@ -180,7 +180,7 @@ class JobRoutes:
             force=submission.force,
             key=key,
         )
-        submitted = await self._parts.library.batches.submit(new)
+        submitted = await submit_list(self._parts, new)
         return await self._submitted(submitted, {SKIPPED_HEADER: str(checked.skipped)})
 
     async def _submitted(self, submitted: Submitted, headers: dict[str, str]) -> Response:
@@ -208,6 +208,7 @@ class JobRoutes:
     async def change(self, job_id: str, change: Change) -> Response:
         """Takes effect where the job, or an item of the batch, still stands in line."""
         job = await self._parts.library.wishes.prioritise(job_id, change.priority)
+        await tell_sites(self._parts, job_id, change.priority)
         self._hub.touch(job_id)
         return await answer(self._parts, job, 200)
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from reelin.api.examples import BATCH, JOB, VIDEO, answered
 from reelin.api.lists import MAX_URLS, NAMED, UnusableEntries
-from reelin.api.lost import submit_again_if_lost
+from reelin.api.lost import submit_again_if_lost, submit_list
 from reelin.api.parts import Parts
 from reelin.api.problems import FieldError, clipped, documented
 from reelin.api.shown import answer
@@ -159,7 +159,7 @@ class ShelfRoutes:
             force=wish.force,
             key=idempotency_key,
         )
-        submitted = await self._parts.library.batches.submit(new)
+        submitted = await submit_list(self._parts, new)
         self._started(submitted)
         return await answer(self._parts, submitted.job, 202 if submitted.fresh else 200)
 
@@ -190,7 +190,8 @@ def _refuse_unknown(video_ids: list[str], known: dict[str, str]) -> None:
             )
             for index, each in unknown[:NAMED]
         ]
-        raise UnusableEntries(len(unknown), len(video_ids), named, remedy="Leave them out.")
+        numbers = [index + 1 for index, _ in unknown]
+        raise UnusableEntries(numbers, len(video_ids), named, remedy="Leave them out.")
 
 
 def _delete(media_dir: Path, files: tuple[FileRecord, ...]) -> str | None:

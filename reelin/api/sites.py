@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from reelin.api.problems import documented
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.model import Message, Request
 from reelin.contracts.sites import Configure
-from reelin.contracts.urls import site_of
+from reelin.contracts.urls import check_url, site_of
 from reelin.errors import InvalidInput, Unavailable
 from reelin.library import SiteRecord
 
@@ -24,6 +25,8 @@ _log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 100
 MOST_REQUESTS_PER_HOUR = 1_000_000
+#: A limit may be set for whatever a URL can name.
+_ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
 class Site(Message):
@@ -138,11 +141,11 @@ class SiteRoutes:
 def _check_site(site: str) -> None:
     """Raises InvalidInput."""
     try:
-        found = site_of(f"http://[{site}]/" if ":" in site else f"http://{site}/")
-    except ValueError:
+        found = site_of(check_url(f"http://[{site}]/" if ":" in site else f"http://{site}/", allowed=_ANYWHERE))
+    except InvalidInput:
         found = ""
-    if found != site or len(site) > 253 or any(each.isspace() or not each.isprintable() for each in site):
-        hint = f"Did you mean {found}?" if found else "Give one such as example.org."
+    if found != site or len(site) > 253:
+        hint = f"Did you mean {found}?" if found not in ("", site) else "Give one such as example.org."
         raise InvalidInput(
             f"{site[:80]!r} is not a site.",
             remedy=f"A site is a registrable domain, or the bare host of an address. {hint}",

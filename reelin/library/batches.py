@@ -6,8 +6,9 @@ Each item's job has a row of its own from the start, `held` until the batch lets
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,6 +54,14 @@ class NewBatch:
     at_once: int | None = None
     request_hash: str | None = None
 
+    def first_page(self) -> list[NewJob]:
+        """What becomes items with the submission; takes milliseconds."""
+        return _items_of(self.job, self.urls[:PAGE])
+
+
+#: Called with what is about to become items.
+BeforePage = Callable[[Sequence[NewJob]], Coroutine[Any, Any, None]]
+
 
 class BatchStore:
     def __init__(self, database: Database) -> None:
@@ -61,7 +70,7 @@ class BatchStore:
     @unbroken
     async def submit(self, new: NewBatch) -> Submitted:
         """Stores the list, and its first page as items. Raises Conflict where the id belongs to another request."""
-        first = await asyncio.to_thread(_items_of, new.job, new.urls[:PAGE])
+        first = await asyncio.to_thread(new.first_page)
         async with self._database.writing() as connection:
             known = await known_jobs(connection, [new.job.id])
             if known:
@@ -118,7 +127,7 @@ class BatchStore:
                 await make_items(connection, job, batch, page)
             return (await _batch(connection, job_id)).cursor
 
-    async def expand_list(self, job_id: str, run: int) -> BatchRecord:
+    async def expand_list(self, job_id: str, run: int, before_page: BeforePage | None = None) -> BatchRecord:
         """Makes items of what is left of a submitted list, a page at a time."""
         batch, urls, job = await self._source(job_id)
         shared = NewJob(
@@ -135,6 +144,8 @@ class BatchStore:
         cursor = batch.cursor
         while cursor < len(urls):
             page = await asyncio.to_thread(_items_of, shared, urls[cursor : cursor + PAGE])
+            if before_page is not None:
+                await before_page(page)
             start, cursor = cursor, await self.store_page(job_id, run, page, start=cursor)
             if cursor == start:  # ended or started anew meanwhile: what is left of the list stays where it is
                 return await self._batch(job_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS
@@ -15,6 +15,7 @@ from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken
 
 _AT_A_TIME = 250
+_PLACE = (("parent_id", "batch_id"), ("position", "position"))
 
 
 class Forgetting:
@@ -66,6 +67,7 @@ class Forgetting:
             await get(connection, job_id)
             over = await ended_batches(connection, [job_id])
             await connection.execute(delete(items).where(items.c.job_id == job_id))
+            await _find_other_parents(connection, job_id)
             await _forget(connection, [job_id])
             for batch_id in over:
                 if await find(connection, batch_id) is not None:
@@ -77,6 +79,15 @@ async def _unwanted_elsewhere(connection: AsyncConnection, batch_id: str, job_id
     elsewhere = exists().where(items.c.job_id == jobs.c.id, items.c.batch_id != batch_id)
     query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), ~jobs.c.standalone, ~elsewhere)
     return set((await connection.execute(query)).scalars())
+
+
+async def _find_other_parents(connection: AsyncConnection, batch_id: str) -> None:
+    """What asked for these jobs first is gone: another batch in which they stand takes its place, or none."""
+    other = select(items.c.batch_id, items.c.position).where(items.c.job_id == jobs.c.id, items.c.batch_id != batch_id)
+    first = other.order_by(items.c.batch_id, items.c.position).limit(1)
+    values = {name: first.with_only_columns(items.c[column]).scalar_subquery() for name, column in _PLACE}
+    mine = jobs.c.id.in_(select(items.c.job_id).where(items.c.batch_id == batch_id))
+    await connection.execute(update(jobs).where(mine, jobs.c.parent_id == batch_id).values(values))
 
 
 async def _forget(connection: AsyncConnection, job_ids: Sequence[str]) -> None:

@@ -43,11 +43,12 @@ async def make_items(
     known = await known_jobs(connection, list({new.id for new in wanted}))
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
+    depth = batch_job.depth + (batch_job.kind is not Kind.BULK)  # a list may hold playlists of playlists
     rows = []
     last_runs = await last_runs_of(connection, {new.id for new in wanted} - set(known))
     for position, new in enumerate(wanted, start=first):
         if new.id not in known:
-            place = Place(batch.id, position, batch_job.depth + 1)
+            place = Place(batch.id, position, depth)
             unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
         elif new.failure is not None:
             known[new.id] = await _failed_again(connection, known[new.id], new)

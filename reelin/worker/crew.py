@@ -78,7 +78,13 @@ class Crew:
         )
         probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
         expand = ExpandActivity(
-            engine=engine, library=library, bus=bus, scratch=scratch, desk=desk, allowed=settings.egress_allow
+            engine=engine,
+            library=library,
+            bus=bus,
+            scratch=scratch,
+            desk=desk,
+            presence=self._presence,
+            allowed=settings.egress_allow,
         )
         record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)
         batch = BatchActivities(

@@ -179,3 +179,8 @@ async def test_how_a_batch_ends_follows_from_its_items(library: Library) -> None
     job = await library.jobs.get("bulk-bad")
     assert job.failure is not None and job.failure["kind"] == "network"
     assert job.result == {**Counts(total=2, failed=2).model_dump(), "truncated": False}
+
+
+async def test_a_list_is_no_level_of_the_playlists_that_it_holds(library: Library) -> None:
+    await library.batches.submit(new_list("channel"))
+    assert (await library.jobs.get(item_id("channel"))).depth == 0
