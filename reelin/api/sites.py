@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from reelin.api.examples import SITE, SITE_PAGE, answered
 from reelin.api.parts import Parts
-from reelin.api.problems import documented
+from reelin.api.routes import Route, router_of
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.model import Message, Request
 from reelin.contracts.sites import Configure
@@ -74,30 +74,21 @@ class SiteRoutes:
         self._unlimited = frozenset(parts.settings.unlimited_sites)
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/api/sites", tags=["sites"])
-        router.add_api_route(
-            "",
-            self.page,
-            response_model=SitePage,
-            summary="List sites",
-            responses={200: answered(SITE_PAGE, "One page"), **documented(401, 422)},
+        page, site = {200: answered(SITE_PAGE, "One page")}, {200: answered(SITE, "The site")}
+        return router_of(
+            "/api/sites",
+            "sites",
+            Route("GET ", self.page, "List sites", problems=(401, 422), answers=page, model=SitePage),
+            Route("GET /{site}", self.look, "One site", problems=(401, 404, 422), answers=site, model=Site),
+            Route(
+                "PATCH /{site}",
+                self.configure,
+                "Say how much may be asked of a site",
+                problems=(401, 422, 503),
+                answers={200: answered(SITE, "What applies from now on")},
+                model=Site,
+            ),
         )
-        router.add_api_route(
-            "/{site}",
-            self.look,
-            response_model=Site,
-            summary="One site",
-            responses={200: answered(SITE, "The site"), **documented(401, 404, 422)},
-        )
-        router.add_api_route(
-            "/{site}",
-            self.configure,
-            methods=["PATCH"],
-            response_model=Site,
-            summary="Say how much may be asked of a site",
-            responses={200: answered(SITE, "What applies from now on"), **documented(401, 422, 503)},
-        )
-        return router
 
     async def page(self, query: Annotated[SiteQuery, Query()]) -> Response:
         """By name: those from which something was fetched under a limit, and those for which somebody set one."""
