@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from temporalio import activity
 
 from reelin.activities.failures import reporting_failures
 from reelin.activities.listed import Items
+from reelin.activities.presence import Presence
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
 from reelin.activities.site import SiteDesk
@@ -26,7 +27,7 @@ from reelin.errors import MediaFailure
 from reelin.library import PAGE, BatchRecord, Library, NewJob
 from reelin.progress import ProgressBus
 
-#: A playlist in a playlist in a batch is not taken apart.
+#: A playlist in a playlist in a playlist is not taken apart.
 MAX_DEPTH = 2
 
 
@@ -42,10 +43,12 @@ class ExpandActivity:
         scratch: Scratch,
         desk: SiteDesk,
         ring: Callable[[str], None],
+        presence: Presence,
         allowed: tuple[IPNetwork, ...] = (),
     ) -> None:
         self._desk = desk
         self._ring = ring
+        self._presence = presence
         self._engine = engine
         self._library = library
         self._bus = bus
@@ -74,7 +77,13 @@ class ExpandActivity:
         return job is not None and job.run == attempt.job.run and not job.state.final and not job.cancel_requested
 
     async def _list(self, job: JobRequest) -> BatchRecord:
-        return await self._library.batches.expand_list(job.job_id, job.run, lambda: self._ring(job.job_id))
+        return await self._library.batches.expand_list(
+            job.job_id, job.run, before_page=self._look_for, stored=lambda: self._ring(job.job_id)
+        )
+
+    async def _look_for(self, page: Sequence[NewJob]) -> None:
+        """What somebody deleted by hand is not skipped, but fetched again."""
+        await self._presence.note_jobs(self._library, page)
 
     async def _playlist(self, attempt: Attempt, reporter: Reporter) -> BatchRecord:
         job = attempt.job
@@ -113,6 +122,7 @@ class ExpandActivity:
         with _opened(self._scratch.folder(job.job_id) / Path(listing.path).name) as file:
             await asyncio.to_thread(_skip, file, cursor)
             while page := await asyncio.to_thread(_page, file, items):
+                await self._look_for(page)
                 start, cursor = cursor, cursor + len(page)
                 if await self._library.batches.store_page(job.job_id, job.run, page, start=start) != cursor:
                     return False
@@ -124,7 +134,7 @@ def _refuse_too_deep(job: JobRequest) -> None:
     if job.depth >= MAX_DEPTH:
         raise MediaFailure(
             FailureKind.UNSUPPORTED_URL,
-            "This URL is a playlist inside a playlist of a batch; Reelin takes playlists apart two deep. "
+            "This URL is a playlist inside a playlist of a playlist; Reelin takes playlists apart two deep. "
             "Submit it by itself with kind=playlist.",
         )
 

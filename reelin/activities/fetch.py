@@ -72,7 +72,9 @@ class FetchActivity:
         reporter.touched()
         if there_already is not None:
             return there_already
-        await self._desk.ask(attempt.job)
+        row = await self._library.jobs.find(attempt.job.job_id)
+        priority = attempt.job.priority if row is None else row.priority  # somebody may have changed it meanwhile
+        await self._desk.ask(attempt.job.model_copy(update={"priority": priority}))
         return FetchResult(state=State.WAITING, lease_wanted=True)
 
     async def _fetch(self, attempt: Attempt, visit: Visit) -> FetchResult:

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from reelin.contracts.model import Message
-from reelin.library import FileRecord, Library
+from reelin.library import FileRecord, Library, NewJob
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,11 @@ class Presence(Message):
             await library.shelf.lost(gone)
             log.info("files are gone from the media folder", files=len(gone), first=gone[0].path)
         return bool(gone)
+
+    async def note_jobs(self, library: Library, jobs: Sequence[NewJob]) -> None:
+        """Before they become items of a batch: what is done there already must be done on disk too."""
+        files = await library.videos.files_of_jobs([job.id for job in jobs if not job.force])
+        await self.note(library, files)
 
     async def sweep(self, library: Library) -> int:
         """Looks for all files; returns how many were taken down as gone."""

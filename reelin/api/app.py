@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 from reelin import __version__
 from reelin.api.actions import ActionRoutes
 from reelin.api.auth import TokenGuard
+from reelin.api.docs import DocsRoutes
 from reelin.api.files import FileRoutes
 from reelin.api.handlers import Unexpected, handle_errors
 from reelin.api.headers import SafeHeaders
@@ -48,6 +49,8 @@ def create_app(parts: Parts) -> FastAPI:
         version=__version__,
         description=ABOUT,
         openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
         responses=documented(421, 500),
         lifespan=lifespan,
         middleware=[
@@ -71,6 +74,7 @@ def create_app(parts: Parts) -> FastAPI:
         SiteRoutes(parts),
         HealthRoutes(parts),
         StatsRoutes(parts),
+        DocsRoutes(),
         metrics,
     ):
         app.include_router(routes.router())

@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import Field
 
 from reelin.contracts.model import Message
-from reelin.contracts.sites import Configure
+from reelin.contracts.sites import Configure, Prioritise
 
 
 class Queue(Message):
@@ -34,6 +34,12 @@ class WorkflowControl(Protocol):
 
     async def configure_site(self, site: str, settings: Configure) -> None:
         """Tells the site's workflow what people set; nothing happens if there is none just now. Raises Unavailable."""
+
+    async def prioritise_at_site(self, site: str, wish: Prioritise) -> None:
+        """Tells the site's workflow who comes sooner or later; nothing happens if there is none just now.
+
+        Raises Unavailable.
+        """
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reelin.api.lists import UnusableEntries
+from reelin.api.lists import UnusableEntries, spans
 from reelin.api.problems import FieldError, clipped, problem_response
 from reelin.api.refusals import field_errors, models_of, refusal
 from reelin.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -20,6 +20,7 @@ _WHERE = {
     "job": "Check the id; GET /api/jobs lists the jobs.",
     "video": "Check the id; GET /api/videos lists the videos.",
     "file": "Check the id; GET /api/videos/{video_id} lists the video's files.",
+    "site": "GET /api/sites lists the sites that are known; PATCH makes one known.",
 }
 _log = structlog.get_logger(__name__)
 
@@ -48,14 +49,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, InvalidInput)
     if isinstance(error, UnusableEntries):
         detail = f"{error.message} {error.remedy}"
-        return problem_response(422, detail, instance=request.url.path, errors=error.named)
+        entries = spans(error.numbers)
+        return problem_response(422, detail, instance=request.url.path, errors=error.named, entries=entries)
     return unprocessable(request.url.path, refusal(error))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, NotFound)
     message = f"There is no {error.what} {clipped(error.identifier, 100)!r}."
-    problem = FieldError(field=f"{error.what}_id", message=message, remedy=_WHERE.get(error.what, "Check the id."))
+    field = "site" if error.what == "site" else f"{error.what}_id"
+    problem = FieldError(field=field, message=message, remedy=_WHERE.get(error.what, "Check the id."))
     return problem_response(404, message, instance=request.url.path, errors=[problem])
 
 

@@ -11,14 +11,14 @@ from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from reelin.api.examples import JOB, JOB_PAGE, TAKES, answered
-from reelin.api.lost import submit_again_if_lost
+from reelin.api.lost import submit_again_if_lost, submit_list
 from reelin.api.metrics import Metrics
 from reelin.api.parts import Parts
-from reelin.api.problems import documented
 from reelin.api.reading import read_submission
+from reelin.api.routes import Route, router_of
 from reelin.api.shown import answer, shown
 from reelin.api.submission import Submission, new_batch
-from reelin.api.wishes import end_at_once, end_workflows
+from reelin.api.wishes import end_at_once, end_workflows, tell_sites
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import BATCH_KINDS, Job, Kind, State
 from reelin.contracts.model import Message, Request
@@ -28,6 +28,7 @@ from reelin.library import JobFilter, JobRecord, Submitted
 LONGEST_WAIT_SECONDS = 60
 #: How many entries of a list could not be used.
 SKIPPED_HEADER = "Reelin-Skipped-Invalid"
+_THE_JOB = {200: answered(JOB, "The job")}
 
 
 def separated(value: Any) -> Any:
@@ -100,52 +101,39 @@ class JobRoutes:
         self._metrics = metrics
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/api/jobs", tags=["jobs"])
-        router.add_api_route(
-            "",
-            self.submit,
-            methods=["POST"],
-            status_code=202,
-            summary="Submit a URL, or a list of them",
-            openapi_extra=TAKES,
-            responses={
-                200: answered(JOB, "The job was there already"),
-                202: answered(JOB, "Accepted and stored; `Location` is the job's address"),
-                **documented(401, 409, 422, 503),
-            },
-            response_model=Job,
+        accepted = answered(JOB, "Accepted and stored; `Location` is the job's address")
+        return router_of(
+            "/api/jobs",
+            "jobs",
+            Route(
+                "POST ",
+                self.submit,
+                "Submit a URL, or a list of them",
+                problems=(401, 409, 422, 503),
+                answers={200: answered(JOB, "The job was there already"), 202: accepted},
+                model=Job,
+                status=202,
+                takes=TAKES,
+            ),
+            Route(
+                "GET ",
+                self.page,
+                "List jobs",
+                problems=(401, 422),
+                answers={200: answered(JOB_PAGE, "One page")},
+                model=JobPage,
+            ),
+            Route("GET /{job_id}", self.look, "One job", problems=(401, 404, 422), answers=_THE_JOB, model=Job),
+            Route(
+                "PATCH /{job_id}",
+                self.change,
+                "Change a job's priority",
+                problems=(401, 404, 409, 422),
+                answers=_THE_JOB,
+                model=Job,
+            ),
+            Route("DELETE /{job_id}", self.delete, "Forget a job", problems=(401, 404, 422, 503), status=204),
         )
-        router.add_api_route(
-            "",
-            self.page,
-            response_model=JobPage,
-            summary="List jobs",
-            responses={200: answered(JOB_PAGE, "One page"), **documented(401, 422)},
-        )
-        router.add_api_route(
-            "/{job_id}",
-            self.look,
-            summary="One job",
-            responses={200: answered(JOB, "The job"), **documented(401, 404, 422)},
-            response_model=Job,
-        )
-        router.add_api_route(
-            "/{job_id}",
-            self.change,
-            methods=["PATCH"],
-            summary="Change a job's priority",
-            responses={200: answered(JOB, "The job"), **documented(401, 404, 409, 422)},
-            response_model=Job,
-        )
-        router.add_api_route(
-            "/{job_id}",
-            self.delete,
-            methods=["DELETE"],
-            status_code=204,
-            summary="Forget a job",
-            responses=documented(401, 404, 422, 503),
-        )
-        return router
 
     async def submit(
         self,
@@ -180,7 +168,7 @@ class JobRoutes:
             force=submission.force,
             key=key,
         )
-        submitted = await self._parts.library.batches.submit(new)
+        submitted = await submit_list(self._parts, new)
         return await self._submitted(submitted, {SKIPPED_HEADER: str(checked.skipped)})
 
     async def _submitted(self, submitted: Submitted, headers: dict[str, str]) -> Response:
@@ -208,6 +196,7 @@ class JobRoutes:
     async def change(self, job_id: str, change: Change) -> Response:
         """Takes effect where the job, or an item of the batch, still stands in line."""
         job = await self._parts.library.wishes.prioritise(job_id, change.priority)
+        await tell_sites(self._parts, job_id, change.priority)
         self._hub.touch(job_id)
         return await answer(self._parts, job, 200)
 

@@ -27,11 +27,13 @@ class CheckedList:
 
 
 class UnusableEntries(InvalidInput):
-    """`named` are the first of them."""
+    """`numbers` are theirs, counted from 1 and in order; `named` are the first of them."""
 
-    def __init__(self, count: int, total: int, named: Sequence[FieldError], *, remedy: str) -> None:
-        listed = "" if count == len(named) else f"; the first {len(named)} are listed"
+    def __init__(self, numbers: Sequence[int], total: int, named: Sequence[FieldError], *, remedy: str) -> None:
+        count = len(numbers)
+        listed = "" if count == len(named) else f"; the first {len(named)} are explained"
         super().__init__(f"{count:,} of {total:,} entries cannot be used{listed}.", remedy=remedy)
+        self.numbers = tuple(numbers)
         self.named = tuple(named)
 
 
@@ -46,23 +48,34 @@ def check_list(
         raise _too_many()
     urls: list[str] = []
     named: list[FieldError] = []
-    unusable = 0
+    unusable: list[int] = []
     for number, entry in _numbered(entries, text=text):
         if number % _BREATH == 0:
             time.sleep(0)
-        if len(urls) + unusable == MAX_URLS:
+        if len(urls) + len(unusable) == MAX_URLS:
             raise _too_many()
         try:
             urls.append(_checked(entry, allowed))
         except InvalidInput as error:
-            unusable += 1
+            unusable.append(number)
             if len(named) < NAMED:
                 named.append(_named(error, number, entry, text=text))
     if unusable and not skip_invalid:
-        raise UnusableEntries(unusable, len(urls) + unusable, named, remedy=_CORRECT)
+        raise UnusableEntries(unusable, len(urls) + len(unusable), named, remedy=_CORRECT)
     if not urls:
         raise InvalidInput("The list has no URL that can be used.", remedy="Give at least one URL.", field="urls")
-    return CheckedList(tuple(urls), unusable)
+    return CheckedList(tuple(urls), len(unusable))
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Numbers in order, those that follow each other as one span: "4,7-9"."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return ",".join("-".join(map(str, span)) for span in found)
 
 
 def _too_many() -> InvalidInput:

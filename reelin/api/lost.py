@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from reelin.activities import Presence
 from reelin.api.parts import Parts
 from reelin.contracts.jobs import State
-from reelin.library import FileRecord, NewJob, Submitted
+from reelin.library import FileRecord, NewBatch, NewJob, Submitted
 
 
 async def note_lost(parts: Parts, files: tuple[FileRecord, ...]) -> bool:
     """Says whether one of them is gone; from now on the library knows."""
-    presence = Presence(media_dir=parts.settings.media_dir, scratch_dir=parts.settings.scratch_dir)
-    return await presence.note(parts.library, files)
+    return await _presence(parts).note(parts.library, files)
+
+
+async def submit_list(parts: Parts, new: NewBatch) -> Submitted:
+    """What becomes items at once is looked for at once; the worker looks for the others."""
+    await _presence(parts).note_jobs(parts.library, await asyncio.to_thread(new.first_page))
+    return await parts.library.batches.submit(new)
+
+
+def _presence(parts: Parts) -> Presence:
+    return Presence(media_dir=parts.settings.media_dir, scratch_dir=parts.settings.scratch_dir)
 
 
 async def submit_again_if_lost(parts: Parts, new: NewJob) -> Submitted:

@@ -35,8 +35,6 @@ From the client: `subscribe_job {job_id | "*", items}`, `unsubscribe_job {job_id
 From the server: `connected`, `subscription_response {job_id, success, message}`,
 `unsubscription_response {job_id, success, message}`, `job_status {job}` (on subscribing, and when final),
 `job_update {job}`, `job_deleted {job_id}`, `active_jobs {jobs, more}`, `pong`, `error {message}`.
-
-This page loads its scripts from a CDN, so it needs the internet; `/openapi.json` does not.
 """
 TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "Submit URLs and follow what becomes of them."},

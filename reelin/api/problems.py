@@ -36,6 +36,9 @@ class Problem(Message):
     detail: str
     instance: str
     errors: tuple[FieldError, ...] = ()
+    entries: str | None = Field(
+        None, description="Of a list: the numbers, from 1, of all that cannot be used", examples=["4,7-9"]
+    )
 
 
 def clipped(text: str, longest: int = _LONGEST_TEXT) -> str:
@@ -49,6 +52,7 @@ def problem_response(
     instance: str,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    entries: str | None = None,
 ) -> Response:
     problem = Problem(
         title=HTTPStatus(status).phrase,
@@ -56,9 +60,10 @@ def problem_response(
         detail=clipped(detail),
         instance=clipped(instance, 200),
         errors=tuple(_clipped(error) for error in errors[:_MOST_ERRORS]),
+        entries=entries,
     )
     # ASCII: what a client sent comes back in it, and may be shown by a terminal.
-    return Response(json.dumps(problem.model_dump()), status, headers=headers, media_type=MEDIA_TYPE)
+    return Response(json.dumps(problem.model_dump(exclude_none=True)), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def _clipped(error: FieldError) -> FieldError:

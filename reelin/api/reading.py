@@ -27,9 +27,20 @@ async def read_submission(request: Request) -> Submission:
     media_type = media_type.strip()
     if media_type == "text/plain":
         return await _read(body, lambda: _of_text(body, parameters, request))
+    _refuse_parameters(request)
     if media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json")):
         return await _read(body, lambda: _of_json(body))
     raise InvalidInput(f"A body of the type {media_type[:60]!r} cannot be read.", remedy=_TYPES, field="body")
+
+
+def _refuse_parameters(request: Request) -> None:
+    """They would go unheard, and someone would get `best` who had asked for `720p`."""
+    for name in request.query_params:
+        raise InvalidInput(
+            f"The parameter {name[:60]!r} is not read beside a JSON body.",
+            remedy="Put it into the JSON object; only a text/plain body has its fields in the query.",
+            field=name[:60],
+        )
 
 
 async def _read(body: bytes, read: Callable[[], T]) -> T:
@@ -42,7 +53,7 @@ def _of_json(body: bytes) -> Submission:
     except (ValueError, RecursionError) as error:
         remedy = 'Send a JSON object such as {"url": "https://example.org/watch?v=1"}.'
         raise InvalidInput(f"The body is not JSON: {_reason(error)}.", remedy=remedy, field="body") from error
-    return _validated(given, "body")
+    return _validated(given)
 
 
 def _reason(error: Exception) -> str:
@@ -61,7 +72,7 @@ def _of_text(body: bytes, parameters: str, request: Request) -> Submission:
         raise InvalidInput("The text is not UTF-8.", remedy="Send UTF-8, one URL a line.", field="body")
     given = _fields(request)
     # Not splitlines(): what else it takes for the end of a line would be part of a bad URL, and shift the numbers.
-    return _validated({**given, "urls": text.replace("\r\n", "\n").split("\n")}, "query").of_text()
+    return _validated({**given, "urls": text.replace("\r\n", "\n").split("\n")}).of_text()
 
 
 def _fields(request: Request) -> dict[str, Any]:
@@ -88,11 +99,11 @@ def _options(text: str) -> object:
         raise InvalidInput("The options are not JSON.", remedy=remedy, field="options") from error
 
 
-def _validated(given: object, place: str) -> Submission:
+def _validated(given: object) -> Submission:
     try:
         return Submission.model_validate(given)
     except ValidationError as error:
         found: list[Mapping[str, Any]] = [
-            {**each, "loc": (place, *each["loc"])} for each in error.errors(include_url=False, include_input=False)
+            {**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False, include_input=False)
         ]
         raise RequestValidationError(found) from error

@@ -51,7 +51,8 @@ def models_of(endpoint: object) -> dict[str, type[BaseModel]]:
     if not callable(endpoint):
         return {}
     found: dict[str, type[BaseModel]] = {}
-    for hint in typing.get_type_hints(endpoint, include_extras=True).values():
+    hints = typing.get_type_hints(endpoint, include_extras=True)
+    for hint in (hint for name, hint in hints.items() if name != "return"):
         model = _model_in(hint)
         marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         if model is not None:

@@ -13,9 +13,10 @@ from starlette.responses import Response
 
 from reelin.api.examples import BATCH, JOB, VIDEO, answered
 from reelin.api.lists import MAX_URLS, NAMED, UnusableEntries
-from reelin.api.lost import submit_again_if_lost
+from reelin.api.lost import submit_again_if_lost, submit_list
 from reelin.api.parts import Parts
-from reelin.api.problems import FieldError, clipped, documented
+from reelin.api.problems import FieldError, clipped
+from reelin.api.routes import Route, router_of
 from reelin.api.shown import answer
 from reelin.api.submission import OWNER, Preset, Submission, new_batch
 from reelin.api.videos import Video, video_of
@@ -63,51 +64,43 @@ class ShelfRoutes:
         self._videos = parts.library.videos
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/api/videos", tags=["videos"])
-        router.add_api_route(
-            "",
-            self.want,
-            methods=["POST"],
-            status_code=201,
-            summary="Want a video",
-            responses={
-                200: answered(VIDEO, "It was in the library already"),
-                201: answered({**VIDEO, "state": "wanted", "files": []}, "In the library; nothing is fetched yet"),
-                **documented(401, 422, 503),
-            },
-            response_model=Video,
+        known = answered(VIDEO, "It was in the library already")
+        wanted = answered({**VIDEO, "state": "wanted", "files": []}, "In the library; nothing is fetched yet")
+        return router_of(
+            "/api/videos",
+            "videos",
+            Route(
+                "POST ",
+                self.want,
+                "Want a video",
+                problems=(401, 422, 503),
+                answers={200: known, 201: wanted},
+                model=Video,
+                status=201,
+            ),
+            Route(
+                "POST /bulk/download",
+                self.download_all,
+                "Download several videos",
+                problems=(401, 409, 422, 503),
+                answers={202: answered(BATCH, "Accepted and stored")},
+                model=Job,
+                status=202,
+            ),
+            Route(
+                "POST /{video_id}/download",
+                self.download,
+                "Download a video",
+                problems=(401, 404, 422, 503),
+                answers={
+                    200: answered(JOB, "The job was there already"),
+                    202: answered(JOB, "Accepted and stored"),
+                },
+                model=Job,
+                status=202,
+            ),
+            Route("DELETE /{video_id}", self.remove, "Remove a video", problems=(401, 404, 409, 422), status=204),
         )
-        router.add_api_route(
-            "/bulk/download",
-            self.download_all,
-            methods=["POST"],
-            status_code=202,
-            summary="Download several videos",
-            responses={202: answered(BATCH, "Accepted and stored"), **documented(401, 409, 422, 503)},
-            response_model=Job,
-        )
-        router.add_api_route(
-            "/{video_id}/download",
-            self.download,
-            methods=["POST"],
-            status_code=202,
-            summary="Download a video",
-            responses={
-                200: answered(JOB, "The job was there already"),
-                202: answered(JOB, "Accepted and stored"),
-                **documented(401, 404, 422, 503),
-            },
-            response_model=Job,
-        )
-        router.add_api_route(
-            "/{video_id}",
-            self.remove,
-            methods=["DELETE"],
-            status_code=204,
-            summary="Remove a video",
-            responses=documented(401, 404, 409, 422),
-        )
-        return router
 
     async def want(self, wanted: WantedVideo) -> Response:
         """An info job fetches title, uploader and the like, and writes them into the entry."""
@@ -159,7 +152,7 @@ class ShelfRoutes:
             force=wish.force,
             key=idempotency_key,
         )
-        submitted = await self._parts.library.batches.submit(new)
+        submitted = await submit_list(self._parts, new)
         self._started(submitted)
         return await answer(self._parts, submitted.job, 202 if submitted.fresh else 200)
 
@@ -190,7 +183,8 @@ def _refuse_unknown(video_ids: list[str], known: dict[str, str]) -> None:
             )
             for index, each in unknown[:NAMED]
         ]
-        raise UnusableEntries(len(unknown), len(video_ids), named, remedy="Leave them out.")
+        numbers = [index + 1 for index, _ in unknown]
+        raise UnusableEntries(numbers, len(video_ids), named, remedy="Leave them out.")
 
 
 def _delete(media_dir: Path, files: tuple[FileRecord, ...]) -> str | None:

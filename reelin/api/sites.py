@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,11 +13,11 @@ from starlette.responses import Response
 
 from reelin.api.examples import SITE, SITE_PAGE, answered
 from reelin.api.parts import Parts
-from reelin.api.problems import documented
+from reelin.api.routes import Route, router_of
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.model import Message, Request
 from reelin.contracts.sites import Configure
-from reelin.contracts.urls import site_of
+from reelin.contracts.urls import check_url, site_of
 from reelin.errors import InvalidInput, Unavailable
 from reelin.library import SiteRecord
 
@@ -24,6 +25,8 @@ _log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 100
 MOST_REQUESTS_PER_HOUR = 1_000_000
+#: A limit may be set for whatever a URL can name.
+_ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
 class Site(Message):
@@ -71,30 +74,21 @@ class SiteRoutes:
         self._unlimited = frozenset(parts.settings.unlimited_sites)
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/api/sites", tags=["sites"])
-        router.add_api_route(
-            "",
-            self.page,
-            response_model=SitePage,
-            summary="List sites",
-            responses={200: answered(SITE_PAGE, "One page"), **documented(401, 422)},
+        page, site = {200: answered(SITE_PAGE, "One page")}, {200: answered(SITE, "The site")}
+        return router_of(
+            "/api/sites",
+            "sites",
+            Route("GET ", self.page, "List sites", problems=(401, 422), answers=page, model=SitePage),
+            Route("GET /{site}", self.look, "One site", problems=(401, 404, 422), answers=site, model=Site),
+            Route(
+                "PATCH /{site}",
+                self.configure,
+                "Say how much may be asked of a site",
+                problems=(401, 422, 503),
+                answers={200: answered(SITE, "What applies from now on")},
+                model=Site,
+            ),
         )
-        router.add_api_route(
-            "/{site}",
-            self.look,
-            response_model=Site,
-            summary="One site",
-            responses={200: answered(SITE, "The site"), **documented(401, 404, 422)},
-        )
-        router.add_api_route(
-            "/{site}",
-            self.configure,
-            methods=["PATCH"],
-            response_model=Site,
-            summary="Say how much may be asked of a site",
-            responses={200: answered(SITE, "What applies from now on"), **documented(401, 422, 503)},
-        )
-        return router
 
     async def page(self, query: Annotated[SiteQuery, Query()]) -> Response:
         """By name: those from which something was fetched under a limit, and those for which somebody set one."""
@@ -138,11 +132,11 @@ class SiteRoutes:
 def _check_site(site: str) -> None:
     """Raises InvalidInput."""
     try:
-        found = site_of(f"http://[{site}]/" if ":" in site else f"http://{site}/")
-    except ValueError:
+        found = site_of(check_url(f"http://[{site}]/" if ":" in site else f"http://{site}/", allowed=_ANYWHERE))
+    except InvalidInput:
         found = ""
-    if found != site or len(site) > 253 or any(each.isspace() or not each.isprintable() for each in site):
-        hint = f"Did you mean {found}?" if found else "Give one such as example.org."
+    if found != site or len(site) > 253:
+        hint = f"Did you mean {found}?" if found not in ("", site) else "Give one such as example.org."
         raise InvalidInput(
             f"{site[:80]!r} is not a site.",
             remedy=f"A site is a registrable domain, or the bare host of an address. {hint}",

@@ -83,14 +83,16 @@ class Submission(Request):
     def job(self, allowed: tuple[IPNetwork, ...]) -> NewJob:
         """`allowed` are the private ranges that downloads may reach. Raises InvalidInput."""
         url = check_url(self.url or "", allowed=allowed)
+        # What concerns playlists does not make one video two.
+        options = self.options.for_items() if self.kind is Kind.VIDEO else self.options
         return NewJob(
-            id=job_id_for(self.kind, OWNER, url, self.preset, self.options),
+            id=job_id_for(self.kind, OWNER, url, self.preset, options),
             kind=self.kind,
             url=url,
             site=site_of(url),
             owner=OWNER,
             preset=self.preset,
-            options=self.options,
+            options=options,
             priority=self.priority,
             force=self.force,
             preview=self.preview,
@@ -106,7 +108,11 @@ class Submission(Request):
 def new_batch(
     urls: tuple[str, ...], *, preset: str, options: Options, priority: int, force: bool, key: str | None
 ) -> NewBatch:
-    """A list as a job. `key` is the Idempotency-Key: with it, the same request again is the same job."""
+    """A list as a job. `key` is the Idempotency-Key: with it, the same request again is the same job.
+
+    Raises InvalidInput for options that only a playlist can follow.
+    """
+    _refuse_order(options)
     title = f"{len(urls):,} URLs" if len(urls) > 1 else "1 URL"
     job = NewJob(
         id=f"bulk-{secrets.token_hex(12) if key is None else _digest([OWNER, key])[:24]}",
@@ -122,6 +128,16 @@ def new_batch(
     )
     request = [list(urls), preset, options.model_dump(mode="json", exclude_defaults=True), priority, force]
     return NewBatch(job, urls, at_once=options.at_once, request_hash=None if key is None else _digest(request))
+
+
+def _refuse_order(options: Options) -> None:
+    for name, chosen in (("items", options.items is not None), ("reverse", options.reverse)):
+        if chosen:
+            raise InvalidInput(
+                f"A list has no {name}: its entries are taken as they stand.",
+                remedy=f"Send the entries that you want in the order that you want; {name} goes with a playlist's URL.",
+                field=f"options.{name}",
+            )
 
 
 def _digest(value: object) -> str:

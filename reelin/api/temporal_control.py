@@ -14,7 +14,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.control import Queue
 from reelin.api.dispatcher import Dispatcher
-from reelin.contracts.sites import CONFIGURE, Configure, site_workflow_id
+from reelin.contracts.model import Message
+from reelin.contracts.sites import CONFIGURE, PRIORITISE, Configure, Prioritise, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 from reelin.temporal import TEMPORAL_AWAY, first_line
@@ -45,10 +46,16 @@ class TemporalControl:
 
     async def configure_site(self, site: str, settings: Configure) -> None:
         """Raises Unavailable."""
+        await self._tell_site(site, CONFIGURE, settings)
+
+    async def prioritise_at_site(self, site: str, wish: Prioritise) -> None:
+        """Raises Unavailable."""
+        await self._tell_site(site, PRIORITISE, wish)
+
+    async def _tell_site(self, site: str, name: str, message: Message) -> None:
         with _answered():
-            await self._client.get_workflow_handle(site_workflow_id(site)).signal(
-                CONFIGURE, settings, rpc_timeout=PATIENCE
-            )
+            handle = self._client.get_workflow_handle(site_workflow_id(site))
+            await handle.signal(name, message, rpc_timeout=PATIENCE)
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from reelin.api.examples import VIDEO, VIDEO_PAGE, answered
 from reelin.api.lost import note_lost
 from reelin.api.parts import Parts
-from reelin.api.problems import documented
+from reelin.api.routes import Route, router_of
 from reelin.contracts.jobs import ResultFile
 from reelin.contracts.media import Role
 from reelin.contracts.model import Message, Request
@@ -64,22 +64,20 @@ class VideoRoutes:
         self._videos = parts.library.videos
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/api/videos", tags=["videos"])
-        router.add_api_route(
-            "",
-            self.page,
-            response_model=VideoPage,
-            summary="Search the library",
-            responses={200: answered(VIDEO_PAGE, "One page"), **documented(401, 422)},
+        page, video = {200: answered(VIDEO_PAGE, "One page")}, {200: answered(VIDEO, "The video")}
+        return router_of(
+            "/api/videos",
+            "videos",
+            Route("GET ", self.page, "Search the library", problems=(401, 422), answers=page, model=VideoPage),
+            Route(
+                "GET /{video_id}",
+                self.look,
+                "One video and its files",
+                problems=(401, 404, 422),
+                answers=video,
+                model=Video,
+            ),
         )
-        router.add_api_route(
-            "/{video_id}",
-            self.look,
-            response_model=Video,
-            summary="One video and its files",
-            responses={200: answered(VIDEO, "The video"), **documented(401, 404, 422)},
-        )
-        return router
 
     async def page(self, query: Annotated[VideoQuery, Query()]) -> Response:
         """What was downloaded, newest first."""

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from reelin.api.parts import Parts
+from reelin.contracts.sites import Prioritise
 from reelin.contracts.work import PAUSE, POKE, RESUME
 from reelin.errors import Unavailable
 from reelin.library import Granted, JobFilter, JobRecord, Wish
@@ -43,6 +44,17 @@ async def grant_all(parts: Parts, wish: Wish, wanted: JobFilter, *, keep_partial
             told += len(granted.told) if await _tell(parts, wish, granted.told) else TOLD_AT_ONCE
     await _pass_on(parts, wish, Granted(matched, (), frozenset(batches)))
     return matched
+
+
+async def tell_sites(parts: Parts, job_id: str, priority: int) -> None:
+    """Who stands in a site's line has its priority there too. Where Temporal is away, they say it when
+    they ask again."""
+    lines = await parts.library.wishes.waiting_at_sites(job_id, priority)
+    try:
+        for site, waiting in lines.items():
+            await parts.control.prioritise_at_site(site, Prioritise(job_ids=waiting, priority=priority))
+    except Unavailable as error:
+        _log.warning("A priority waits for Temporal", job_id=job_id, reason=error.reason, action="prioritise")
 
 
 async def end_at_once(parts: Parts, job_id: str) -> None:

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from reelin.cli.arguments import (
-    All,
-    ApiToken,
-    ApiUrl,
-    AsJson,
-    Failed,
-    JobId,
-    JobIds,
-    OfKind,
-    Parent,
-    Site,
-    States,
-    Text,
-    selection,
-)
+from reelin.cli.arguments import All, ApiToken, ApiUrl, AsJson, Filter, JobId, JobIds, filtered
 from reelin.cli.client import Client
 from reelin.cli.console import complain, print_json, say
 from reelin.cli.describe import activity, name
@@ -34,17 +21,12 @@ from reelin.contracts.jobs import Job, State
 
 _SPAN = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _MANY = 100_000
-Selection = dict[str, str | list[str]]
 
 
+@filtered
 def cancel(
+    which: Filter,
     job_ids: JobIds = None,
-    state: States = None,
-    kind: OfKind = None,
-    parent: Parent = None,
-    site: Site = None,
-    failure: Failed = None,
-    text: Text = None,
     everything: All = False,
     keep_partial: Annotated[bool, typer.Option("--keep-partial", help="Keep what was fetched, for a retry.")] = False,
     as_json: AsJson = False,
@@ -53,19 +35,14 @@ def cancel(
 ) -> None:
     """End jobs. What was fetched is dropped unless --keep-partial is given; finished files stay."""
     with Client(find_endpoint(url, token)) as client:
-        which = selection(client, state=state, kind=kind, parent=parent, site=site, failure=failure, text=text)
         body = {"keep_partial": keep_partial}
         _act(client, "cancel", job_ids, which, everything=everything, body=body, as_json=as_json)
 
 
+@filtered
 def pause(
+    which: Filter,
     job_ids: JobIds = None,
-    state: States = None,
-    kind: OfKind = None,
-    parent: Parent = None,
-    site: Site = None,
-    failure: Failed = None,
-    text: Text = None,
     everything: All = False,
     as_json: AsJson = False,
     url: ApiUrl = None,
@@ -73,21 +50,16 @@ def pause(
 ) -> None:
     """Let jobs stand still; what was fetched is kept. A playlist or a list pauses with what runs of it."""
     with Client(find_endpoint(url, token)) as client:
-        which = selection(client, state=state, kind=kind, parent=parent, site=site, failure=failure, text=text)
         _act(client, "pause", job_ids, which, everything=everything, as_json=as_json)
 
 
+@filtered
 def resume(
+    which: Filter,
     job_ids: JobIds = None,
     positions: Annotated[
         str | None, typer.Option(metavar="1,4-6", help="Of a preview: just these; the others are cancelled.")
     ] = None,
-    state: States = None,
-    kind: OfKind = None,
-    parent: Parent = None,
-    site: Site = None,
-    failure: Failed = None,
-    text: Text = None,
     everything: All = False,
     as_json: AsJson = False,
     url: ApiUrl = None,
@@ -98,18 +70,13 @@ def resume(
     if positions and len(job_ids or ()) != 1:
         raise typer.BadParameter("Positions are those of one playlist: give its id.", param_hint="--positions")
     with Client(find_endpoint(url, token)) as client:
-        which = selection(client, state=state, kind=kind, parent=parent, site=site, failure=failure, text=text)
         _act(client, "resume", job_ids, which, everything=everything, body=body, as_json=as_json)
 
 
+@filtered
 def retry(
+    which: Filter,
     job_ids: JobIds = None,
-    state: States = None,
-    kind: OfKind = None,
-    parent: Parent = None,
-    site: Site = None,
-    failure: Failed = None,
-    text: Text = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Everything that failed; with --state cancelled, what was cancelled.")
     ] = False,
@@ -118,11 +85,10 @@ def retry(
     token: ApiToken = None,
 ) -> None:
     """Run failed or cancelled jobs again, of a playlist or a list just what failed; what was fetched is kept."""
-    if everything and not state:  # whoever says "all" does not mean what was ended on purpose
-        state, everything = [State.FAILED], False
+    if everything and not which.state:  # whoever says "all" does not mean what was ended on purpose
+        which = replace(which, state=[State.FAILED])
     with Client(find_endpoint(url, token)) as client:
-        which = selection(client, state=state, kind=kind, parent=parent, site=site, failure=failure, text=text)
-        _act(client, "retry", job_ids, which, everything=everything and not which, as_json=as_json)
+        _act(client, "retry", job_ids, which, as_json=as_json)
 
 
 def priority(
@@ -142,18 +108,19 @@ def _act(
     client: Client,
     action: str,
     job_ids: Sequence[str] | None,
-    which: Selection,
+    which: Filter,
     *,
-    everything: bool,
+    everything: bool = False,
     body: Mapping[str, object] | None = None,
     as_json: bool,
 ) -> None:
-    if bool(job_ids) + bool(which) + everything != 1:
+    chosen = which.selection(client)
+    if bool(job_ids) + bool(chosen) + everything != 1:
         raise typer.BadParameter("Give ids, or a filter such as --failure rate_limited, or --all.", param_hint="ID")
     if job_ids:
         _each(client, job_ids, lambda job: client.act(action, job.id, body), as_json=as_json)
         return
-    matched = client.act_on_all(action, {**(body or {}), **({"all": True} if everything else which)})
+    matched = client.act_on_all(action, {**(body or {}), **({"all": True} if everything else chosen)})
     if as_json:
         print_json({"matched": matched})
     else:

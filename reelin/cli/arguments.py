@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -12,6 +15,7 @@ from reelin.cli.lookup import find_job
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 
+Selection = dict[str, str | list[str]]
 ApiUrl = Annotated[
     str | None,
     typer.Option(
@@ -45,21 +49,50 @@ Text = Annotated[str | None, typer.Option("-q", metavar="TEXT", help="Part of th
 All = Annotated[bool, typer.Option("--all", help="Every job that it can be done to.")]
 
 
-def selection(
-    client: Client,
-    *,
-    state: Sequence[State] | None = None,
-    kind: Kind | None = None,
-    parent: str | None = None,
-    site: str | None = None,
-    failure: FailureKind | None = None,
-    text: str | None = None,
-) -> dict[str, str | list[str]]:
-    """The filter as the API takes it. `parent` may be the beginning of an id. Raises Missing, ApiProblem."""
-    batch = find_job(client, parent).id if parent else None
-    given = {"kind": kind, "parent": batch, "site": site, "failure": failure, "q": text}
-    chosen: dict[str, str | list[str]] = {field: str(value) for field, value in given.items() if value is not None}
-    return chosen | ({"state": [each.value for each in state]} if state else {})
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs, as options say it. `@filtered` makes options of these fields."""
+
+    state: States = None
+    kind: OfKind = None
+    parent: Parent = None
+    site: Site = None
+    failure: Failed = None
+    text: Text = None
+
+    def selection(self, client: Client) -> Selection:
+        """The filter as the API takes it. `parent` may be the beginning of an id. Raises Missing, ApiProblem."""
+        batch = find_job(client, self.parent).id if self.parent else None
+        given = {"kind": self.kind, "parent": batch, "site": self.site, "failure": self.failure, "q": self.text}
+        chosen: Selection = {field: str(value) for field, value in given.items() if value is not None}
+        return chosen | ({"state": [each.value for each in self.state]} if self.state else {})
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of a Filter where `command` has its parameter `which`.
+
+    Typer reads a command's options from its signature; this writes one that names them all.
+    """
+    fields = get_type_hints(Filter, include_extras=True)
+    hints = get_type_hints(command, include_extras=True)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        command(which=Filter(**{name: given.pop(name) for name in fields}), **given)
+
+    parameters: list[Parameter] = []
+    for own in signature(command).parameters.values():
+        if own.name == "which":
+            parameters += [_option(name, hint, None) for name, hint in fields.items()]
+        else:
+            parameters.append(_option(own.name, hints[own.name], own.default))
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what inspect.signature() looks for
+    return run
+
+
+def _option(name: str, hint: object, default: object) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 def examples(*lines: str) -> str:

@@ -16,7 +16,7 @@ from reelin.cli.preview import show_preview, wait_for_entries
 from reelin.cli.submission import options_of, read_list, submit_list
 from reelin.cli.text import short_id
 from reelin.cli.watch import show_until_final
-from reelin.contracts.jobs import Job, State
+from reelin.contracts.jobs import Job, Kind, State
 
 _PLAYLISTS = "Playlists and lists"
 
@@ -93,7 +93,9 @@ def get(
         if text is not None:
             job = submit_list(client, text, common, skip_invalid=skip_invalid)
         else:
-            job = client.submit({"url": (urls or [""])[0], **common, **({"preview": True} if preview else {})})
+            # As a playlist, so that what turns out to be one video is listed too, and not downloaded.
+            looking = {"preview": True, "kind": Kind.PLAYLIST} if preview else {}
+            job = client.submit({"url": (urls or [""])[0], **common, **looking})
         if preview and wait:
             job = wait_for_entries(client, job)
         if not wait:

@@ -7,19 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reelin.cli.arguments import (
-    ApiToken,
-    ApiUrl,
-    AsJson,
-    Failed,
-    JobId,
-    OfKind,
-    Parent,
-    Site,
-    States,
-    Text,
-    selection,
-)
+from reelin.cli.arguments import ApiToken, ApiUrl, AsJson, Filter, JobId, filtered
 from reelin.cli.client import Client
 from reelin.cli.console import print_json, say, screen
 from reelin.cli.describe import facts
@@ -31,13 +19,9 @@ from reelin.cli.text import clean, short_id
 from reelin.contracts.jobs import Job, State
 
 
+@filtered
 def ls(
-    state: States = None,
-    kind: OfKind = None,
-    parent: Parent = None,
-    site: Site = None,
-    failure: Failed = None,
-    text: Text = None,
+    which: Filter,
     items: Annotated[bool, typer.Option("--items", help="The items of playlists and lists too.")] = False,
     sort: Annotated[
         str | None,
@@ -52,17 +36,16 @@ def ls(
     """List jobs, the newest first; with --parent the items of a playlist or a list, in its order."""
     most = None if everything else limit
     with Client(find_endpoint(url, token)) as client:
-        chosen = selection(client, state=state, kind=kind, parent=parent, site=site, failure=failure, text=text)
-        query = {**chosen, **({"items": True} if items else {}), **({"sort": sort} if sort else {})}
+        query = {**which.selection(client), **({"items": True} if items else {}), **({"sort": sort} if sort else {})}
         found = client.jobs(query, limit=most)
         if as_json:
             for job in found:
                 print_json(job)
             return
         jobs = list(found)
-        _print_jobs(jobs, positions=parent is not None)
+        _print_jobs(jobs, positions=which.parent is not None)
         if len(jobs) == most:
-            _say_how_many(client.count(query), state, len(jobs))
+            _say_how_many(client.count(query), which.state, len(jobs))
 
 
 def _print_jobs(jobs: Sequence[Job], *, positions: bool) -> None:

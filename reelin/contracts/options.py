@@ -85,9 +85,15 @@ def check_filename(template: str) -> str:
 
 
 def check_items(items: str) -> str:
-    if not re.fullmatch(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*", items.replace(" ", "")):
-        raise InvalidInput("The range cannot be read.", remedy="Write positions and ranges, such as '1-10,15'.")
-    return items.replace(" ", "")
+    remedy = "Write positions and ranges, such as '1-10,15'."
+    spans = items.replace(" ", "")
+    if not re.fullmatch(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*", spans):
+        raise InvalidInput("The range cannot be read.", remedy=remedy)
+    for span in spans.split(","):
+        first, _, last = span.partition("-")
+        if not 1 <= int(first) <= int(last or first):
+            raise InvalidInput(f"The range {span!r} holds no position: they count from 1, upwards.", remedy=remedy)
+    return spans
 
 
 class Subtitles(Request):

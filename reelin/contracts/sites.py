@@ -16,6 +16,7 @@ from reelin.contracts.model import Message
 ASK = "ask"
 DONE = "done"
 CONFIGURE = "configure"
+PRIORITISE = "prioritise"
 LOAD_SITE = "load_site"
 RECORD_SITE = "record_site"
 CHECK_HOLDERS = "check_holders"
@@ -35,6 +36,13 @@ class Ask(Message):
     run: int
     owner: str
     priority: int = 3  #: 1 first … 5 last
+
+
+class Prioritise(Message):
+    """These come sooner or later from now on, where they stand in line."""
+
+    job_ids: tuple[str, ...]
+    priority: int
 
 
 class Done(Message):

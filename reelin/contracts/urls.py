@@ -151,8 +151,9 @@ def _suffixes() -> tldextract.TLDExtract:
 def site_of(url: str) -> str:
     """The registrable domain, or the bare host (no port) for addresses and single-label names."""
     host = (urlsplit(url).hostname or "").rstrip(".").lower()
-    if literal_address(host) is not None:
-        return host
+    address = literal_address(host)
+    if address is not None:
+        return str(address)  # however it was spelled
     return str(_suffixes()(host).top_domain_under_public_suffix) or host
 
 

@@ -6,7 +6,7 @@ Each item's job has a row of its own from the start, `held` until the batch lets
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,14 @@ class NewBatch:
     at_once: int | None = None
     request_hash: str | None = None
 
+    def first_page(self) -> list[NewJob]:
+        """What becomes items with the submission; takes milliseconds."""
+        return _items_of(self.job, self.urls[:PAGE])
+
+
+#: Called with what is about to become items.
+BeforePage = Callable[[Sequence[NewJob]], Coroutine[Any, Any, None]]
+
 
 class BatchStore:
     def __init__(self, database: Database) -> None:
@@ -63,7 +71,7 @@ class BatchStore:
     @unbroken
     async def submit(self, new: NewBatch) -> Submitted:
         """Stores the list, and its first page as items. Raises Conflict where the id belongs to another request."""
-        first = await asyncio.to_thread(_items_of, new.job, new.urls[:PAGE])
+        first = await asyncio.to_thread(new.first_page)
         async with self._database.writing() as connection:
             known = await known_jobs(connection, [new.job.id])
             if known:
@@ -125,7 +133,14 @@ class BatchStore:
                 await make_items(connection, job, batch, page)
             return (await _batch(connection, job_id)).cursor
 
-    async def expand_list(self, job_id: str, run: int, stored: Callable[[], None] = lambda: None) -> BatchRecord:
+    async def expand_list(
+        self,
+        job_id: str,
+        run: int,
+        *,
+        before_page: BeforePage | None = None,
+        stored: Callable[[], None] = lambda: None,
+    ) -> BatchRecord:
         """Makes items of what is left of a submitted list, a page at a time; calls `stored` after each."""
         batch, urls, job = await self._source(job_id)
         if not batch.listing:
@@ -144,6 +159,8 @@ class BatchStore:
         cursor = batch.cursor
         while cursor < len(urls):
             page = await asyncio.to_thread(_items_of, shared, urls[cursor : cursor + PAGE])
+            if before_page is not None:
+                await before_page(page)
             start, cursor = cursor, await self.store_page(job_id, run, page, start=cursor)
             if cursor == start:  # ended or started anew meanwhile: what is left of the list stays where it is
                 return await self._batch(job_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, delete, exists, insert, select
+from sqlalchemy import and_, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS
@@ -14,6 +14,8 @@ from reelin.library.pace import Pace
 from reelin.library.rows import among, find, get
 from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken
+
+_PLACE = (("parent_id", "batch_id"), ("position", "position"))
 
 
 class Forgetting:
@@ -60,6 +62,7 @@ class Forgetting:
                 own = await _unwanted_elsewhere(connection, batch_id, list({row.job_id for row in rows}))
                 playlists = list({row.job_id for row in rows if row.job_id in own and row.kind in BATCH_KINDS})
                 await _forget(connection, [job_id for job_id in own if job_id not in playlists])
+                await _find_other_parents(connection, batch_id, [row.job_id for row in rows if row.job_id not in own])
                 if rows:
                     here = and_(items.c.batch_id == batch_id, items.c.position.between(after + 1, rows[-1].position))
                     await connection.execute(delete(items).where(here, items.c.job_id.not_in(playlists)))
@@ -82,6 +85,14 @@ async def _unwanted_elsewhere(connection: AsyncConnection, batch_id: str, job_id
     elsewhere = exists().where(items.c.job_id == jobs.c.id, items.c.batch_id != batch_id)
     query = select(jobs.c.id).where(among(jobs.c.id, job_ids), ~jobs.c.standalone, ~elsewhere)
     return set((await connection.execute(query)).scalars())
+
+
+async def _find_other_parents(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> None:
+    """What asked for these jobs first is going: another batch in which they stand takes its place, or none."""
+    other = select(items.c.batch_id, items.c.position).where(items.c.job_id == jobs.c.id, items.c.batch_id != batch_id)
+    first = other.order_by(items.c.batch_id, items.c.position).limit(1)
+    values = {name: first.with_only_columns(items.c[column]).scalar_subquery() for name, column in _PLACE}
+    await connection.execute(update(jobs).where(among(jobs.c.id, job_ids), jobs.c.parent_id == batch_id).values(values))
 
 
 async def _forget(connection: AsyncConnection, job_ids: Sequence[str]) -> None:

@@ -45,6 +45,7 @@ async def make_items(
     wanted = wanted[: (batch_job.options.get("max_items") or MAX_ITEMS) + 1 - first]
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
+    depth = batch_job.depth + (batch_job.kind is not Kind.BULK)  # a list may hold playlists of playlists
     rows = []
     last_runs = await last_runs_of(connection, {new.id for new in wanted} - set(known))
     for position, new in enumerate(wanted, start=first):
@@ -52,7 +53,7 @@ async def make_items(
             rows.append({**there[new.id], "position": position})
             continue
         if new.id not in known:
-            place = Place(batch.id, position, batch_job.depth + 1)
+            place = Place(batch.id, position, depth)
             unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
         elif new.failure is not None:
             known[new.id] = await _failed_again(connection, known[new.id], new)

@@ -292,6 +292,8 @@ async def restart(
         values = _fresh_run(job.preset, Options.model_validate(job.options), job.priority, force=job.force)
     else:
         values = _fresh_run(new.preset, new.options, new.priority, force=new.force)
+        if {job.kind, new.kind} <= set(_FILES_ARE_THE_RESULT):
+            values["kind"] = new.kind  # who asked for a video before, and now for whatever it is, gets the playlist
     values |= {"submitted_at": moment, "run": job.run + 1, "held": held}
     values["standalone"] = job.standalone or (new is not None and not held)
     if new is not None and not held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +69,14 @@ class VideoStore:
             await _store_files(connection, video_id, publication)
             return result
 
-    @unbroken
     async def files_of_job(self, job_id: str) -> tuple[FileRecord, ...]:
+        return await self.files_of_jobs([job_id])
+
+    @unbroken
+    async def files_of_jobs(self, job_ids: Collection[str]) -> tuple[FileRecord, ...]:
+        """At most some hundreds of jobs'."""
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(files).where(files.c.job_id == job_id).order_by(files.c.id))
+            rows = await connection.execute(select(files).where(files.c.job_id.in_(job_ids)).order_by(files.c.id))
             return tuple(FileRecord(**row._mapping) for row in rows)
 
     @unbroken

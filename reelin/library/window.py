@@ -265,7 +265,7 @@ async def choose(connection: AsyncConnection, batch_id: str, positions: Collecti
     await connection.execute(update(batches).where(batches.c.id == batch_id).values(preview=False))
 
 
-def _wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:
+def wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:
     """Someone submitted the job by itself, or another batch that is not over has it."""
     other, owner = items.alias(), jobs.alias()
     elsewhere = exists().where(
@@ -285,7 +285,7 @@ async def call_off_waiting(connection: AsyncConnection, batch_id: str, positions
         mine.append(items.c.position.in_(positions))
     values: dict[str, Any] = {"state": State.CANCELLED, "finished_at": now(), "cancel_requested": True}
     in_line = select(items.c.job_id).where(*mine)
-    await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~_wanted_elsewhere(batch_id), **values)
+    await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~wanted_elsewhere(batch_id), **values)
     await write(connection, jobs.c.id.in_(in_line), jobs.c.state != State.CANCELLED)  # so that watchers see it change
     await connection.execute(taking_over(*mine))
     settled = ~exists().where(jobs.c.id == items.c.job_id, jobs.c.state == State.CANCELLED)
@@ -324,5 +324,5 @@ async def go_on(connection: AsyncConnection, batch_id: str) -> list[str]:
 
 async def _own_in_flight(connection: AsyncConnection, batch_id: str) -> list[JobRecord]:
     flying = select(items.c.job_id).where(_flying(batch_id))
-    query = select(jobs).where(jobs.c.id.in_(flying), ~jobs.c.held, ~_wanted_elsewhere(batch_id))
+    query = select(jobs).where(jobs.c.id.in_(flying), ~jobs.c.held, ~wanted_elsewhere(batch_id))
     return [record(row) for row in await connection.execute(query)]

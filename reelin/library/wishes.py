@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS, FINAL_STATES, UNFINISHED_STATES, Kind, State
@@ -25,7 +25,7 @@ from reelin.library.retries import line_up_some, retry, retry_all, running_batch
 from reelin.library.rows import SKETCHED, among, get, now, sketch, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
-from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on
+from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on, wanted_elsewhere
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _OVER = (State.FAILED, State.PARTIAL, State.CANCELLED)
@@ -75,6 +75,8 @@ class WishStore:
                 told: Sequence[str] = ()
             else:
                 refuse(wish, job)
+                if wish is Wish.RESUME:
+                    await _refuse_in_paused_batch(connection, job)
                 if positions is not None:
                     await _choose(connection, job, positions)
                 told = await _grant(wish, keep_partial)(connection, [job])
@@ -148,6 +150,19 @@ class WishStore:
         return job
 
     @unbroken
+    async def waiting_at_sites(self, job_id: str, priority: int) -> dict[str, tuple[str, ...]]:
+        """The job, or those of the batch's items, that stand in their sites' lines with this priority, by site."""
+        mine = select(items.c.job_id).where(items.c.batch_id == job_id, items.c.state == State.WAITING)
+        query = select(jobs.c.site, jobs.c.id).where(
+            or_(jobs.c.id == job_id, jobs.c.id.in_(mine)), jobs.c.state == State.WAITING, jobs.c.priority == priority
+        )
+        found: dict[str, tuple[str, ...]] = {}
+        async with self._database.reading() as connection:
+            for site, waiting in await connection.execute(query):
+                found[site] = (*found.get(site, ()), waiting)
+        return found
+
+    @unbroken
     async def _prioritise(self, job_id: str, priority: int) -> JobRecord:
         async with self._database.writing() as connection:
             job = await get(connection, job_id)
@@ -161,10 +176,10 @@ class WishStore:
 
     @unbroken
     async def _prioritise_items(self, batch_id: str, priority: int, after: int) -> int | None:
-        """Some of those in line, from the position after `after` on; returns the last one's."""
+        """Some of those that wait, from the position after `after` on; returns the last one's."""
         query = (
             select(items.c.position, items.c.job_id)
-            .where(items.c.batch_id == batch_id, items.c.position > after, ~items.c.released)
+            .where(items.c.batch_id == batch_id, items.c.position > after, or_(~items.c.released, _waits(items)))
             .order_by(items.c.position)
             .limit(AT_A_TIME)
         )
@@ -173,8 +188,14 @@ class WishStore:
             mine = {row.job_id for row in rows}
             here = and_(items.c.batch_id == batch_id, items.c.position.in_([row.position for row in rows]))
             await connection.execute(update(items).where(here).values(priority=priority))
-            await write(connection, jobs.c.id.in_(mine), jobs.c.held, priority=priority)
+            own = or_(jobs.c.held, and_(_waits(jobs), ~wanted_elsewhere(batch_id)))
+            await write(connection, jobs.c.id.in_(mine), own, priority=priority)
             return rows[-1].position if len(rows) == AT_A_TIME else None
+
+
+def _waits(rows: Table) -> ColumnElement[bool]:
+    """Of items and of jobs: it has been let go, and stands still all the same."""
+    return rows.c.state.in_((State.WAITING, State.PAUSED))
 
 
 def refuse(wish: Wish, job: JobRecord) -> None:
@@ -185,6 +206,15 @@ def refuse(wish: Wish, job: JobRecord) -> None:
         raise Conflict("Looking at a URL takes seconds; it can be cancelled, but not paused.")
     if wish is Wish.RESUME and not job.pause_requested:
         raise Conflict(f"The job is {job.state}, not paused.")
+
+
+async def _refuse_in_paused_batch(connection: AsyncConnection, job: JobRecord) -> None:
+    """A batch that is paused would only pause the item again."""
+    near = [] if job.standalone else await running_batches_of(connection, [job.id])
+    query = select(jobs.c.id, jobs.c.pause_requested).where(jobs.c.id.in_(near))
+    rows = (await connection.execute(query)).all()
+    if rows and all(row.pause_requested for row in rows):
+        raise Conflict(f"The job stands still with {rows[0].id}; resume that.")
 
 
 def _allowed(wish: Wish) -> ColumnElement[bool]:

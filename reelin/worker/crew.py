@@ -88,6 +88,7 @@ class Crew:
             scratch=scratch,
             desk=desk,
             ring=self._bell.ring,
+            presence=self._presence,
             allowed=settings.egress_allow,
         )
         record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)

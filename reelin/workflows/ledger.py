@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import COMPLAINTS, Ask, Configure, Done, Holder, Lease, Place, SiteState
+from reelin.contracts.sites import COMPLAINTS, Ask, Configure, Done, Holder, Lease, Place, Prioritise, SiteState
 from reelin.workflows.budget import Budget
 
 #: Who waits asks again every minute; who has not asked for so long waits no more.
@@ -66,6 +66,13 @@ class Ledger:
         arrival = self._number() if before is None else before.arrival
         self._line[ask.job_id] = Place(ask=ask, arrival=arrival, asked_at=now)
         return False
+
+    def prioritise(self, wish: Prioritise) -> None:
+        for job_id in wish.job_ids:
+            place = self._line.get(job_id)
+            if place is not None:
+                ask = place.ask.model_copy(update={"priority": wish.priority})
+                self._line[job_id] = place.model_copy(update={"ask": ask})
 
     def done(self, done: Done, now: float) -> None:
         """Said twice, it counts once. Without a lease only a complaint counts."""

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         CONFIGURE,
         DONE,
         LOAD_SITE,
+        PRIORITISE,
         RECORD_SITE,
         Ask,
         Configure,
@@ -26,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         Holder,
         Holders,
         HoldersSeen,
+        Prioritise,
         SiteRequest,
         SiteSituation,
         SiteState,
@@ -51,7 +53,7 @@ class SiteWorkflow:
     def __init__(self, request: SiteRequest) -> None:
         self._site = request.site
         self._default = request.max_at_once
-        self._inbox: list[Ask | Done | Configure | Holder | HoldersSeen] = []
+        self._inbox: list[Ask | Done | Configure | Prioritise | Holder | HoldersSeen] = []
         self._ledger = Ledger(request.max_at_once, request.state or SiteState())
         self._recorded = request.state.recorded if request.state else 0
         self._last_written: SiteSituation | None = None
@@ -89,6 +91,10 @@ class SiteWorkflow:
     def configure(self, settings: Configure) -> None:
         self._inbox.append(settings)
 
+    @workflow.signal(name=PRIORITISE)
+    def prioritise(self, wish: Prioritise) -> None:
+        self._inbox.append(wish)
+
     def _read_inbox(self) -> None:
         messages, self._inbox = self._inbox, []
         for message in messages:
@@ -100,6 +106,8 @@ class SiteWorkflow:
             elif isinstance(message, Configure):
                 self._ledger.configure(message)
                 self._last_written = None  # so that a row that is being read just now is read again
+            elif isinstance(message, Prioritise):
+                self._ledger.prioritise(message)
             elif isinstance(message, Holder):
                 self._ledger.free([message])
             else:

@@ -15,7 +15,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from reelin.activities import ExpandActivity, Scratch, SiteDesk
+from reelin.activities import ExpandActivity, Presence, Scratch, SiteDesk
 from reelin.activities.listed import Items
 from reelin.contracts.failures import Failure, FailureKind
 from reelin.contracts.jobs import Kind, Phase, Progress, State
@@ -28,6 +28,7 @@ from reelin.errors import Unavailable
 from reelin.library import PAGE, JobFilter, JobRecord, Library, NewBatch, NewJob
 from reelin.origin.server import Origin
 from reelin.progress import MemoryBus
+from tests.library.samples import begun, publish
 
 FEED = "https://example.org/feed"
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
@@ -78,6 +79,7 @@ class Bench:
             # No site complains here, so nobody is told anything.
             desk=SiteDesk(client=cast("Client", None), library=library, unlimited=(), max_at_once=4),
             ring=lambda job_id: self.rung.append(job_id),
+            presence=Presence(media_dir=folder / "media", scratch_dir=self.scratch_dir),
             allowed=(LOOPBACK,),
         )
 
@@ -319,6 +321,25 @@ async def test_what_stood_too_deep_may_be_taken_apart_when_someone_asks_for_it(
         options=Options(),
     )
     assert (await library.jobs.submit(by_itself)).job.depth == 0
+
+
+async def test_what_somebody_deleted_by_hand_is_not_skipped(library: Library, tmp_path: Path) -> None:
+    engine = ScriptedEngine(entries(2))
+    bench = Bench(library, tmp_path, engine)
+    bench.scratch_dir.mkdir()
+    await bench.expand(await bench.submit())
+    for item in await bench.items():
+        await publish(library, item.id)
+    (tmp_path / "media").mkdir()
+    kept, _ = await bench.items()
+    (tmp_path / "media" / f"{kept.id}.mp4").write_bytes(b"x")
+    await begun(library, "playlist-one")
+    await library.window.finish("playlist-one", 1)
+    await bench.expand(await bench.submit())
+    assert [(item.state, item.skipped) for item in await bench.items()] == [
+        (State.COMPLETED, True),
+        (State.QUEUED, False),
+    ]
 
 
 async def test_a_cancelled_or_newer_run_is_left_alone(library: Library, tmp_path: Path) -> None:

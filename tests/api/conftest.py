@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from reelin.api.hub import Hub
+from reelin.api.view import LinkMaker
+from reelin.library import Library
+from reelin.progress import MemoryBus
 from tests.api.service import Api, api_in_memory, api_on_a_socket
 
 
@@ -18,3 +22,24 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 async def served(tmp_path: Path) -> AsyncIterator[Api]:
     async with api_on_a_socket(tmp_path) as built:
         yield built
+
+
+@pytest.fixture
+async def library(tmp_path: Path) -> AsyncIterator[Library]:
+    opened = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+async def hub(library: Library, bus: MemoryBus) -> AsyncIterator[Hub]:
+    built = Hub(library, bus, LinkMaker())
+    await built.start()
+    yield built
+    await built.close()

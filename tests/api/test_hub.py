@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,27 +22,6 @@ from reelin.library import Library
 from reelin.progress import MemoryBus
 from tests.api.service import Api, progress, running_job, until
 from tests.library.samples import failure, new_job, publication
-
-
-@pytest.fixture
-async def library(tmp_path: Path) -> AsyncIterator[Library]:
-    opened = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def bus() -> MemoryBus:
-    return MemoryBus()
-
-
-@pytest.fixture
-async def hub(library: Library, bus: MemoryBus) -> AsyncIterator[Hub]:
-    built = Hub(library, bus, LinkMaker())
-    await built.start()
-    yield built
-    await built.close()
 
 
 def _job(letter: Letter) -> Job:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from reelin.api import itemfeeds
 from reelin.api.hub import Hub
 from reelin.api.mailbox import Subscription
-from reelin.api.view import LinkMaker
 from reelin.contracts.jobs import Job, State
 from reelin.contracts.progress import JobTouched
 from reelin.library import Library
@@ -19,27 +16,6 @@ from reelin.progress import MemoryBus
 from tests.api.batches import Worker
 from tests.api.service import progress, until
 from tests.library.samples import new_job
-
-
-@pytest.fixture
-async def library(tmp_path: Path) -> AsyncIterator[Library]:
-    opened = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def bus() -> MemoryBus:
-    return MemoryBus()
-
-
-@pytest.fixture
-async def hub(library: Library, bus: MemoryBus) -> AsyncIterator[Hub]:
-    built = Hub(library, bus, LinkMaker())
-    await built.start()
-    yield built
-    await built.close()
 
 
 def taken(subscription: Subscription) -> list[Job]:

@@ -60,6 +60,7 @@ async def test_every_line_that_cannot_be_used_is_named_in_one_answer(api: Api) -
     problem = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert [error["field"] for error in problem["errors"]] == ["lines.3", "lines.5", "lines.6"]
+    assert problem["entries"] == "3,5-6"
     assert "'not a url'" in problem["errors"][0]["message"]
     assert "3 of 4 entries" in problem["detail"] and "skip_invalid=true" in problem["detail"]
     assert await api.stored() == 0
@@ -70,6 +71,7 @@ async def test_of_many_lines_that_cannot_be_used_the_first_are_named_and_all_are
     answer = await _post(api, {"urls": [*bad, "https://example.org/a"]})
     problem = answer.json()
     assert "1,500 of 1,501 entries" in problem["detail"]
+    assert problem["entries"] == "1-1500"
     assert [error["field"] for error in problem["errors"]] == [f"urls.{index}" for index in range(100)]
     assert len(answer.content) < 60_000
     assert await api.stored() == 0
@@ -104,6 +106,38 @@ async def test_a_bad_parameter_beside_a_text_is_named(api: Api, query: dict[str,
 async def test_a_text_without_a_url_is_refused(api: Api, text: str) -> None:
     answer = await api.client.post("/api/jobs", content=text.encode(), headers=TEXT)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "urls")
+
+
+async def test_what_is_misspelt_beside_a_text_gets_a_suggestion(api: Api) -> None:
+    answer = await api.client.post(
+        "/api/jobs", content="https://example.org/a", headers=TEXT, params={"options": '{"max_item": 3}'}
+    )
+    assert "Did you mean max_items?" in answer.json()["errors"][0]["remedy"]
+
+
+async def test_a_parameter_beside_json_is_refused_and_not_passed_over(api: Api) -> None:
+    answer = await api.client.post("/api/jobs", json={"url": "https://example.org/a"}, params={"preset": "720p"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "preset")
+    assert await api.stored() == 0
+
+
+@pytest.mark.parametrize("options", [{"reverse": True}, {"items": "2-3"}])
+async def test_an_order_that_only_a_playlist_has_is_refused_of_a_list(api: Api, options: dict[str, Any]) -> None:
+    answer = await _post(api, {"urls": ["https://example.org/a", "https://example.org/b"], "options": options})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, f"options.{next(iter(options))}")
+    assert await api.stored() == 0
+
+
+@pytest.mark.parametrize("items", ["0", "5-2", "1,0-3", "3-0"])
+async def test_a_range_that_holds_no_position_is_refused(api: Api, items: str) -> None:
+    answer = await _post(api, {"url": "https://example.org/list", "options": {"items": items}})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "options.items")
+
+
+async def test_what_concerns_playlists_does_not_make_one_video_two(api: Api) -> None:
+    plain = await _post(api, {"url": "https://example.org/a", "kind": "video"})
+    with_range = await _post(api, {"url": "https://example.org/a", "kind": "video", "options": {"max_items": 3}})
+    assert (with_range.status_code, with_range.json()["id"]) == (200, plain.json()["id"])
 
 
 async def test_a_key_makes_a_repeated_list_the_same_job(api: Api) -> None:

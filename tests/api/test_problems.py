@@ -58,3 +58,8 @@ async def test_a_part_that_does_not_answer_is_a_503_with_a_time(api: Api, monkey
     answer = await api.client.get("/api/jobs/video-1")
     _is_problem(answer, 503)
     assert answer.headers["retry-after"] == "5"
+
+
+async def test_a_misspelt_filter_is_told_the_fields_that_there_are(api: Api) -> None:
+    answer = await api.client.post("/api/jobs/retry", json={"staet": "failed"})
+    assert "Did you mean state?" in answer.json()["errors"][0]["remedy"]

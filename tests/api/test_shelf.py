@@ -123,6 +123,16 @@ async def test_a_file_that_was_taken_away_is_missed_and_fetched_again(api: Api) 
     assert (resubmitted.status_code, resubmitted.json()["state"]) == (202, "queued")
 
 
+async def test_a_list_fetches_again_what_was_taken_away(api: Api) -> None:
+    job = await api.submit()
+    await _publish(api, job.id)
+    counts = (await api.client.post("/api/jobs", json={"urls": [URL]})).json()["counts"]
+    assert (counts["skipped"], counts["queued"]) == (1, 0)
+    (api.parts.settings.media_dir / "one.mp4").unlink()
+    counts = (await api.client.post("/api/jobs", json={"urls": [URL]})).json()["counts"]
+    assert (counts["skipped"], counts["queued"]) == (0, 1)
+
+
 async def test_a_sweep_finds_what_is_gone_but_not_when_the_disk_is(api: Api) -> None:
     settings = api.parts.settings
     presence = Presence(media_dir=settings.media_dir, scratch_dir=settings.scratch_dir)

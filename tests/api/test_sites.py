@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import Configure, Learnt, SiteSituation
+from reelin.contracts.sites import Configure, Learnt, Prioritise, SiteSituation
 from tests.api.service import Api, api_in_memory
 
 
@@ -101,7 +101,8 @@ async def test_settings_that_make_no_sense_are_refused_with_a_remedy(
 
 
 @pytest.mark.parametrize(
-    "site", ["www.example.org", "EXAMPLE.org", "example.org:80", "a b", "%20", "x" * 300, "[", "@"]
+    "site",
+    ["www.example.org", "EXAMPLE.org", "example.org:80", "a b", "%20", "x" * 300, "[", "@", "*", "%252e", "127.1"],
 )
 async def test_what_is_not_a_site_is_refused(api: Api, site: str) -> None:
     answer = await api.client.patch(f"/api/sites/{site}", json={"max_at_once": 2})
@@ -115,4 +116,26 @@ async def test_a_host_that_is_a_site_is_taken(api: Api, site: str) -> None:
 
 
 async def test_an_unknown_site_is_not_found(api: Api) -> None:
-    assert (await api.client.get("/api/sites/nowhere.org")).status_code == 404
+    answer = await api.client.get("/api/sites/nowhere.org")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (404, "site")
+
+
+async def test_a_changed_priority_reaches_the_line_of_the_site(api: Api) -> None:
+    job = (await api.client.post("/api/jobs", json={"url": "https://example.org/a"})).json()["id"]
+    await api.library.jobs.wait_for_site(job, 1, None)
+    await api.client.patch(f"/api/jobs/{job}", json={"priority": 1})
+    assert api.control.prioritised == [("example.org", Prioritise(job_ids=(job,), priority=1))]
+    api.control.away = True
+    answer = await api.client.patch(f"/api/jobs/{job}", json={"priority": 2})
+    assert (answer.status_code, answer.json()["priority"]) == (200, 2)
+
+
+async def test_a_batch_takes_those_along_that_wait_at_their_site(api: Api) -> None:
+    batch = (await api.client.post("/api/jobs", json={"urls": ["https://a.org/1", "https://b.org/2"]})).json()["id"]
+    released = await api.library.window.release(batch, at_once=1, limit_of=lambda _: None)
+    [first] = released.jobs
+    await api.library.jobs.wait_for_site(first.id, 1, None)
+    await api.client.patch(f"/api/jobs/{batch}", json={"priority": 1})
+    assert api.control.prioritised == [(first.site, Prioritise(job_ids=(first.id,), priority=1))]
+    items = (await api.client.get("/api/jobs", params={"parent": batch})).json()["items"]
+    assert [item["priority"] for item in items] == [1, 1]

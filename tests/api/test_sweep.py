@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,27 +21,6 @@ from reelin.progress import MemoryBus
 from tests.api.batches import Worker, new_batch
 from tests.api.service import Api, progress, until
 from tests.library.samples import new_job
-
-
-@pytest.fixture
-async def library(tmp_path: Path) -> AsyncIterator[Library]:
-    opened = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def bus() -> MemoryBus:
-    return MemoryBus()
-
-
-@pytest.fixture
-async def hub(library: Library, bus: MemoryBus) -> AsyncIterator[Hub]:
-    built = Hub(library, bus, LinkMaker())
-    await built.start()
-    yield built
-    await built.close()
 
 
 async def next_job(subscription: Subscription) -> Job:

@@ -318,3 +318,8 @@ async def test_a_retry_goes_on_with_the_list_and_with_what_failed(library: Libra
         await publish(library, item_id(name))
     assert await library.window.finish("bulk-one", 2) is State.COMPLETED
     assert (await library.jobs.get("bulk-one")).failure is None
+
+
+async def test_a_list_is_no_level_of_the_playlists_that_it_holds(library: Library) -> None:
+    await library.batches.submit(new_list("channel"))
+    assert (await library.jobs.get(item_id("channel"))).depth == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reelin.contracts.jobs import State
+from reelin.contracts.jobs import Kind, State
 from reelin.errors import Unavailable
 from reelin.library import Library, Submitted
 from tests.library.samples import failure, new_job
@@ -109,3 +109,10 @@ async def test_what_changed_can_be_asked_for_by_version_and_by_id(library: Libra
     assert await library.jobs.versions_since(first.version) == [(second.id, second.version)]
     assert {job.id for job in await library.jobs.many([first.id, second.id, "video-none"])} == {first.id, second.id}
     assert (await library.jobs.tally())[State.QUEUED] == 2
+
+
+async def test_who_asked_for_a_video_and_now_for_whatever_it_is_may_get_a_playlist(library: Library) -> None:
+    await library.jobs.submit(replace(new_job(), kind=Kind.VIDEO))
+    await library.jobs.begin("video-one", 1, 1)
+    await library.jobs.fail("video-one", 1, failure=failure())
+    assert (await library.jobs.submit(new_job())).job.kind is Kind.AUTO

@@ -207,3 +207,22 @@ async def test_a_state_that_does_not_allow_it_is_named(library: Library) -> None
             await library.wishes.one(wish, "video-one")
     with pytest.raises(Conflict, match="force=true"):
         await library.wishes.one(Wish.RETRY, "video-one")
+
+
+async def test_an_item_shared_with_a_batch_that_is_forgotten_names_the_other_one(library: Library) -> None:
+    await expanded(library, "a", "b")
+    await expanded(library, "x", "a", job_id="bulk-two")
+    await library.jobs.forget("bulk-one")
+    shared = await library.jobs.get(item_id("a"))
+    assert (shared.parent_id, shared.position) == ("bulk-two", 2)
+
+
+async def test_an_item_of_a_paused_batch_is_not_resumed_by_itself(library: Library) -> None:
+    await expanded(library, "a", "b")
+    await let_go(library, at_once=1)
+    await begun(library, item_id("a"))
+    await library.jobs.request_pause("bulk-one")
+    await library.window.stop("bulk-one")
+    with pytest.raises(Conflict, match="bulk-one"):
+        await library.jobs.request_resume(item_id("a"))
+    await library.jobs.request_resume("bulk-one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import Ask, Configure, Done, Holder, SiteState
+from reelin.contracts.sites import Ask, Configure, Done, Holder, Prioritise, SiteState
 from reelin.workflows.ledger import FORGET_LEASE_SECONDS, FORGET_PLACE_SECONDS, Ledger
 
 NOW = 1_000_000.0
@@ -51,6 +51,15 @@ def test_the_most_urgent_goes_first() -> None:
         order.append(name)
         done(book, name)
     assert order == ["urgent", "usual", "late"]
+
+
+def test_a_priority_changes_in_line_and_nowhere_else() -> None:
+    book = ledger(1)
+    ask(book, "first", "second", "third")
+    assert grant(book, NOW) == ["first"]
+    book.prioritise(Prioritise(job_ids=("third", "first", "nobody"), priority=1))
+    done(book, "first")
+    assert grant(book, NOW + 1) == ["third"]
 
 
 def test_an_owner_with_a_long_list_does_not_keep_another_waiting() -> None:
