@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         DONE,
         LOAD_SITE,
         RECORD_SITE,
+        WORDS,
         Ask,
         Configure,
         Done,
@@ -30,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         SiteSituation,
         SiteState,
         StoredSite,
+        Words,
     )
     from reelin.contracts.work import LEASE_GRANTED, SITE_WORKFLOW, WORKFLOW_QUEUE
     from reelin.workflows.ledger import Ledger
@@ -84,6 +86,10 @@ class SiteWorkflow:
     @workflow.signal(name=DONE)
     def done(self, done: Done) -> None:
         self._inbox.append(done)
+
+    @workflow.signal(name=WORDS)
+    def words(self, words: Words) -> None:
+        self._inbox += [*words.dones, *words.asks]
 
     @workflow.signal(name=CONFIGURE)
     def configure(self, settings: Configure) -> None:
