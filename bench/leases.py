@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,9 +33,10 @@ PARTS = ("Temporal's server", "`reelin up`", "engine and guard")
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds of CPU for each item, in the order of PARTS, and what a list's history and its site's came to."""
+    """Milliseconds of CPU for each item, in the order of PARTS, and items a second."""
 
     cpu: tuple[float, ...]
+    rate: float
 
     @property
     def total(self) -> float:
@@ -63,12 +65,13 @@ def fetch_all(bench: Bench, site: str, name: str, items: int) -> Cost:
     service = Service(bench)
     address = bench.origin.url.replace(LIMITED, site)
     urls = [f"{address}/file/{SIZE}/{name}-{each}.mp4" for each in range(items)]
-    before = cpu_by_part(bench)
+    before, began = cpu_by_part(bench), time.perf_counter()
     job = service.wait(service.submit(urls=urls))
-    after = cpu_by_part(bench)
+    after, took = cpu_by_part(bench), time.perf_counter() - began
     if job["counts"]["completed"] != items:
         raise RuntimeError(f"not every file arrived: {job['counts']}")
-    return Cost(tuple(1000 * (late - early) / items for early, late in zip(before, after, strict=True)))
+    cpu = tuple(1000 * (late - early) / items for early, late in zip(before, after, strict=True))
+    return Cost(cpu, items / took)
 
 
 class Histories:
@@ -130,7 +133,7 @@ def main() -> None:
     wanted = parser.parse_args()
     costs, runs = measure(wanted.items, wanted.rounds)
     rows = [cost_row(site, seen) for site, seen in costs.items()]
-    print_table("CPU milliseconds an item, medians", ("", *PARTS, "all", "least to most"), rows)
+    print_table("CPU milliseconds an item, medians", ("", *PARTS, "all", "least to most", "items/s"), rows)
     items = wanted.items * wanted.rounds + 101
     times = median(cost.total for cost in costs[LIMITED]) / median(cost.total for cost in costs[UNLIMITED])
     events = Counter[str]()
@@ -151,7 +154,8 @@ def cost_row(site: str, seen: list[Cost]) -> tuple[str, ...]:
     totals = [cost.total for cost in seen]
     parts = [f"{median(cost.cpu[number] for cost in seen):.1f}" for number in range(len(PARTS))]
     label = "limited" if site == LIMITED else "unlimited"
-    return (label, *parts, f"{median(totals):.1f}", f"{min(totals):.1f} to {max(totals):.1f}")
+    rate = f"{median(cost.rate for cost in seen):.1f}"
+    return (label, *parts, f"{median(totals):.1f}", f"{min(totals):.1f} to {max(totals):.1f}", rate)
 
 
 if __name__ == "__main__":
