@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.activities.bell import ItemListener
+from reelin.activities.site import SiteDesk
 from reelin.activities.starter import Starter
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Counts, State
@@ -41,6 +42,7 @@ class BatchActivities:
         at_once: int,
         site_limits: Callable[[], Awaitable[SiteLimit]],
         bell: ItemListener,
+        desk: SiteDesk | None = None,
     ) -> None:
         self._client = client
         self._library = library
@@ -48,7 +50,7 @@ class BatchActivities:
         self._at_once = at_once
         self._site_limits = site_limits
         self._bell = bell
-        self._starter = Starter(client)
+        self._starter = Starter(client, desk)
 
     @activity.defn(name=ADVANCE)
     async def advance(self, job: JobRequest) -> Advance:
@@ -127,18 +129,21 @@ class BatchActivities:
     async def _start(self, jobs: Sequence[JobRecord]) -> None:
         """What cannot be started now stays in the outbox, for the dispatcher."""
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
+        in_line = await self._starter.in_line(jobs)
 
         async def start(job: JobRecord) -> bool:
             async with slots:
                 try:
-                    return await self._starter.start(job)
+                    return await self._starter.start(job, in_line=job.id in in_line)
                 except RPCError as error:
                     log.warning("an item cannot be started yet", job_id=job.id, reason=error.message)
                     return False
 
         started = await asyncio.gather(*(start(job) for job in jobs))
-        done = [(job.id, job.run) for job, there in zip(jobs, started, strict=True) if there]
-        for job_id in await self._library.jobs.mark_dispatched(done):
+        there = [job for job, done in zip(jobs, started, strict=True) if done]
+        await self._starter.line_up(job for job in there if job.id in in_line)
+        done = [(job.id, job.run) for job in there]
+        for job_id in await self._library.jobs.mark_dispatched(done, in_line=in_line):
             await self._cancel(job_id)
 
     async def _cancel(self, job_id: str) -> None:

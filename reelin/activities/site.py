@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,18 +13,15 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
 
+from reelin.activities.courier import Courier
 from reelin.activities.failures import application_error
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import State
 from reelin.contracts.sites import (
-    ASK,
     CHECK_HOLDERS,
     COMPLAINTS,
-    DONE,
     LOAD_SITE,
     RECORD_SITE,
     Ask,
@@ -32,12 +30,10 @@ from reelin.contracts.sites import (
     Holders,
     HoldersSeen,
     Learnt,
-    SiteRequest,
     SiteSituation,
     StoredSite,
-    site_workflow_id,
 )
-from reelin.contracts.work import SITE_WORKFLOW, WORKFLOW_QUEUE, Attempt, FailureReport, JobRequest
+from reelin.contracts.work import Attempt, FailureReport, JobRequest
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library, SiteRecord
 from reelin.library.unbroken import to_its_end
@@ -52,9 +48,6 @@ FRESH_SECONDS = 1.0
 FLOWS_AFTER_SECONDS = 10.0
 #: Where a site that had no limit complains without saying for how long, until its workflow knows better.
 _FIRST_COOLDOWN = timedelta(seconds=30)
-#: What a call raises when Temporal is away: the SDK's choice, on a connection and without one.
-_AWAY = (RPCError, RuntimeError)
-_RPC_PATIENCE = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -70,11 +63,17 @@ class SiteDesk:
     something."""
 
     def __init__(self, *, client: Client, library: Library, unlimited: Collection[str], max_at_once: int) -> None:
-        self._client = client
+        self._courier = Courier(client, max_at_once)
         self._sites = library.sites
         self._unlimited = frozenset(unlimited)
         self._max_at_once = max_at_once
         self._known: dict[str, tuple[float, bool]] = {}
+        self._reports: set[asyncio.Task[bool]] = set()
+
+    async def close(self) -> None:
+        """Tells the sites what they have not heard yet."""
+        await self._courier.close()
+        await asyncio.gather(*self._reports)
 
     async def needs_lease(self, site: str) -> bool:
         if site not in self._unlimited:
@@ -105,13 +104,12 @@ class SiteDesk:
         until = row.cooldown_until if row is not None else None
         return until if until is not None and until > datetime.now(UTC) else None
 
-    async def ask(self, job: JobRequest) -> None:
-        """The answer is the signal LEASE_GRANTED to the job's workflow. Raises Unavailable."""
-        ask = Ask(job_id=job.job_id, run=job.run, owner=job.owner, priority=job.priority)
-        try:
-            await self._signal(job.site, ASK, ask)
-        except _AWAY as error:
-            raise Unavailable("Temporal", str(error)) from error
+    async def ask(self, *jobs: JobRequest) -> None:
+        """The answer is the signal LEASE_GRANTED to each job's workflow. Raises Unavailable."""
+        asks: defaultdict[str, list[Ask]] = defaultdict(list)
+        for job in jobs:
+            asks[job.site].append(Ask(job_id=job.job_id, run=job.run, owner=job.owner, priority=job.priority))
+        await asyncio.gather(*(self._courier.say(site, *those) for site, those in asks.items()))
 
     @contextlib.asynccontextmanager
     async def visiting(self, attempt: Attempt, *, in_line: bool = True) -> AsyncIterator[Visit]:
@@ -129,15 +127,17 @@ class SiteDesk:
             report = _report_of(error)
             if report is None or _worker_stops():
                 raise
-            told = await to_its_end(self._told(attempt, report, began_at))
-            if told and in_line and report.kind in COMPLAINTS:
+            if report.kind not in COMPLAINTS:
+                self._give_back(attempt, success=False, kind=report.kind)
+                raise
+            if await to_its_end(self._complain(attempt, report, began_at)) and in_line:
                 raise application_error(report.model_copy(update={"site_waits": True})) from None
             raise
         except BaseException:
             if _cancelled():
-                await to_its_end(self._give_back(attempt, success=False))
+                self._give_back(attempt, success=False)
             raise
-        await to_its_end(self._give_back(attempt, success=visit.served))
+        self._give_back(attempt, success=visit.served)
 
     @contextlib.asynccontextmanager
     async def _telling_that_it_flows(self, attempt: Attempt, visit: Visit) -> AsyncIterator[None]:
@@ -158,17 +158,19 @@ class SiteDesk:
         job = attempt.job
         await self._done(job.site, Done(job_id=job.job_id, run=job.run, success=True, goes_on=True))
 
-    async def _give_back(self, attempt: Attempt, *, success: bool) -> None:
+    def _give_back(self, attempt: Attempt, *, success: bool, kind: FailureKind | None = None) -> None:
+        """Nobody waits until the site has heard it: that is no work for this place in the worker."""
         if attempt.lease:
             job = attempt.job
-            await self._done(job.site, Done(job_id=job.job_id, run=job.run, success=success))
+            done = Done(job_id=job.job_id, run=job.run, success=success, kind=kind)
+            report = asyncio.create_task(self._done(job.site, done))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
 
-    async def _told(self, attempt: Attempt, report: FailureReport, began_at: float) -> bool:
+    async def _complain(self, attempt: Attempt, report: FailureReport, began_at: float) -> bool:
+        """Whether the site has heard it."""
         job = attempt.job
-        complaint = report.kind in COMPLAINTS
-        if not (attempt.lease or complaint):
-            return False
-        if complaint and not attempt.lease:
+        if not attempt.lease:
             await self._limit(job.site, report)
         done = Done(
             job_id=job.job_id,
@@ -177,7 +179,7 @@ class SiteDesk:
             retry_after_seconds=report.retry_after_seconds,
             began_at=began_at,
         )
-        return await self._done(job.site, done)
+        return await self._done(job.site, done, urgent=True)
 
     async def _limit(self, site: str, report: FailureReport) -> None:
         asked = report.retry_after_seconds
@@ -186,29 +188,14 @@ class SiteDesk:
         self._known.pop(site, None)
         log.info("a site complained: it needs leases now", site=site, kind=report.kind)
 
-    async def _done(self, site: str, done: Done) -> bool:
+    async def _done(self, site: str, done: Done, *, urgent: bool = False) -> bool:
         """Where Temporal is away, the site finds out by itself that the holder no longer runs."""
         try:
-            await self._signal(site, DONE, done)
-        except _AWAY as error:
-            log.warning("a site did not hear of a lease's end", site=site, job_id=done.job_id, reason=str(error))
+            await self._courier.say(site, done, urgent=urgent)
+        except Unavailable as error:
+            log.warning("a site did not hear of a lease's end", site=site, job_id=done.job_id, reason=error.reason)
             return False
         return True
-
-    async def _signal(self, site: str, name: str, message: Ask | Done) -> None:
-        """Starts the site's workflow where it does not run."""
-        await self._client.start_workflow(
-            SITE_WORKFLOW,
-            SiteRequest(site=site, max_at_once=self._max_at_once),
-            id=site_workflow_id(site),
-            task_queue=WORKFLOW_QUEUE,
-            start_signal=name,
-            start_signal_args=[message],
-            search_attributes=_search_attributes(site),
-            static_summary=f"site · {site}",
-            static_details="How many downloads may fetch from this site, and whose turn it is.",
-            rpc_timeout=_RPC_PATIENCE,
-        )
 
 
 class SiteActivities:
@@ -260,8 +247,3 @@ def _cancelled() -> bool:
 def _worker_stops() -> bool:
     why = activity.cancellation_details()
     return activity.is_worker_shutdown() and (why is None or why.worker_shutdown)
-
-
-def _search_attributes(site: str) -> TypedSearchAttributes:
-    kind, name = SearchAttributeKey.for_keyword("ReelinKind"), SearchAttributeKey.for_keyword("ReelinSite")
-    return TypedSearchAttributes([SearchAttributePair(kind, "site"), SearchAttributePair(name, site)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from temporalio.client import Client
 from temporalio.common import (
     Priority,
@@ -13,6 +15,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from reelin.activities.site import SiteDesk
 from reelin.contracts.jobs import Kind
 from reelin.contracts.work import (
     BULK_WORKFLOW,
@@ -27,24 +30,44 @@ _WORKFLOWS = {Kind.INFO: INFO_WORKFLOW, Kind.PLAYLIST: PLAYLIST_WORKFLOW, Kind.B
 
 
 class Starter:
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    """Without a `desk` every download asks its site for itself."""
 
-    async def start(self, job: JobRecord) -> bool:
+    def __init__(self, client: Client, desk: SiteDesk | None = None) -> None:
+        self._client = client
+        self._desk = desk
+
+    async def in_line(self, jobs: Iterable[JobRecord]) -> frozenset[str]:
+        """Those whose sites have to let them in, as far as is known; by id."""
+        if self._desk is None:
+            return frozenset()
+        downloads = [job for job in jobs if job.kind not in _WORKFLOWS]
+        limited = {site for site in {job.site or "" for job in downloads} if await self._desk.needs_lease(site)}
+        return frozenset(job.id for job in downloads if (job.site or "") in limited)
+
+    async def start(self, job: JobRecord, *, in_line: bool = False) -> bool:
         """Whether this run of the job is a workflow now. False while an older run of it is still ending.
 
-        Raises what the client raises.
+        `in_line`: it waits for its site, which `line_up` asks. Raises what the client raises.
         """
         try:
-            await self._start(job)
+            await self._start(job, in_line=in_line)
         except WorkflowAlreadyStartedError:
             return await self._is_this_run(job)
         return True
 
-    async def _start(self, job: JobRecord) -> None:
+    async def line_up(self, jobs: Iterable[JobRecord]) -> None:
+        """Asks the sites of those that were started in line, each with one word for all. Raises Unavailable.
+
+        Asking twice is harmless: whoever notes that a job was started does it afterwards, so that one whose site was
+        not asked, because of a crash, is still to be started.
+        """
+        if self._desk is not None:
+            await self._desk.ask(*(job.request() for job in jobs))
+
+    async def _start(self, job: JobRecord, *, in_line: bool) -> None:
         await self._client.start_workflow(
             _WORKFLOWS.get(job.kind, DOWNLOAD_WORKFLOW),
-            job.request(),
+            job.request().model_copy(update={"in_line": in_line}),
             id=job.id,
             task_queue=WORKFLOW_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,

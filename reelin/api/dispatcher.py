@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 import structlog
 from temporalio.client import Client
 
-from reelin.activities import Starter
+from reelin.activities import SiteDesk, Starter
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
+from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
 from reelin.temporal import TEMPORAL_AWAY, first_line
 
@@ -27,10 +29,10 @@ SECONDS_BEFORE_ANOTHER_TRY = 0.5
 class Dispatcher:
     """`submitted` wakes it; without a word it looks every 30 s. Several may run: a workflow id starts once."""
 
-    def __init__(self, library: Library, client: Client) -> None:
+    def __init__(self, library: Library, client: Client, desk: SiteDesk | None = None) -> None:
         self._library = library
         self._client = client
-        self._starter = Starter(client)
+        self._starter = Starter(client, desk)
         self._woken = asyncio.Event()
         self._away = False
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -52,23 +54,37 @@ class Dispatcher:
         """Starts what waits; says whether something could not be started."""
         while True:
             waiting = await self._library.jobs.undispatched(limit=BATCH)
-            started = await asyncio.gather(*(self._start(job) for job in waiting))
-            await self._mark([job for job, done in zip(waiting, started, strict=True) if done])
+            in_line = await self._starter.in_line(waiting)
+            started = await asyncio.gather(*(self._start(job, in_line=job.id in in_line) for job in waiting))
+            there = [job for job, done in zip(waiting, started, strict=True) if done]
+            if not await self._line_up(job for job in there if job.id in in_line):
+                return True
+            await self._mark(there, in_line)
             if not all(started):
                 return True
             if len(waiting) < BATCH:
                 return False
 
-    async def _mark(self, started: list[JobRecord]) -> None:
+    async def _line_up(self, jobs: Iterable[JobRecord]) -> bool:
+        """Whether their sites were asked. If not they stay in the outbox: to be found as started, and asked for."""
+        try:
+            await self._starter.line_up(jobs)
+        except Unavailable as error:
+            log.warning("sites cannot be asked yet; jobs wait in the outbox", reason=error.reason)
+            return False
+        return True
+
+    async def _mark(self, started: list[JobRecord], in_line: frozenset[str]) -> None:
         """A job whose cancel was asked for while it was being started is cancelled now."""
-        for job_id in await self._library.jobs.mark_dispatched((job.id, job.run) for job in started):
+        done = [(job.id, job.run) for job in started]
+        for job_id in await self._library.jobs.mark_dispatched(done, in_line=in_line):
             with contextlib.suppress(*TEMPORAL_AWAY):  # the reconciler passes the wish on later
                 await self._client.get_workflow_handle(job_id).cancel()
 
-    async def _start(self, job: JobRecord) -> bool:
+    async def _start(self, job: JobRecord, *, in_line: bool) -> bool:
         try:
             async with self._slots:
-                started = await self._starter.start(job)
+                started = await self._starter.start(job, in_line=in_line)
             self._away = False
             return started
         except TEMPORAL_AWAY as error:

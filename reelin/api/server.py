@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from temporalio.client import Client
 
+from reelin.activities import SiteDesk
 from reelin.api.app import create_app
 from reelin.api.dispatcher import Dispatcher
 from reelin.api.hosts import is_loopback
@@ -39,7 +40,10 @@ class ApiServer:
         bus: ProgressBus,
         temporal_ui: str | None = None,
     ) -> None:
-        self._dispatcher = Dispatcher(library, client)
+        self._desk = SiteDesk(
+            client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
+        )
+        self._dispatcher = Dispatcher(library, client, self._desk)
         self._reconciler = Reconciler(library, client, bus, self._dispatcher)
         self._hub = Hub(library, bus, LinkMaker(temporal_ui=temporal_ui, namespace=client.namespace))
         self.app = create_app(

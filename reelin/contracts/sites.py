@@ -15,6 +15,7 @@ from reelin.contracts.model import Message
 # Signals to a SiteWorkflow, and its activities, by name.
 ASK = "ask"
 DONE = "done"
+WORDS = "words"
 CONFIGURE = "configure"
 PRIORITISE = "prioritise"
 LOAD_SITE = "load_site"
@@ -58,6 +59,13 @@ class Done(Message):
     kind: FailureKind | None = None
     retry_after_seconds: float | None = None
     began_at: float | None = None  #: When a request without a lease began; with one, the site knows.
+
+
+class Words(Message):
+    """What several jobs have to say, in one signal. Who gives a lease back is heard first."""
+
+    dones: tuple[Done, ...] = ()
+    asks: tuple[Ask, ...] = ()
 
 
 class Configure(Message):

@@ -69,6 +69,7 @@ class JobRequest(Message):
     parent_id: str | None = None
     position: int | None = None
     depth: int = 0  #: 0: submitted; 1: an item of a batch; 2: of a playlist in a batch
+    in_line: bool = False  #: Whoever started it asks its site to let it in; it need not ask for itself.
     entry: dict[str, Any] | None = None  #: What its playlist said of it: url, title and the like, as yt-dlp names them.
 
 

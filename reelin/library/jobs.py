@@ -6,24 +6,24 @@ or late, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State, Throughput
 from reelin.library.database import Database
-from reelin.library.following import TAKEN_OVER, follow, taking_over
+from reelin.library.following import TAKEN_OVER, follow, follow_all, taking_over
 from reelin.library.forgetting import Forgetting
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
 from reelin.library.rows import find, get, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
-from reelin.library.tables import items, jobs
+from reelin.library.tables import items, jobs, sites
 from reelin.library.unbroken import unbroken
 from reelin.library.wishes import Wish, WishStore
 
@@ -184,14 +184,19 @@ class JobStore:
         return await self._list(query.order_by(jobs.c.priority, turns.c.turn, jobs.c.submitted_at).limit(limit))
 
     @unbroken
-    async def mark_dispatched(self, started: Iterable[tuple[str, int]]) -> list[str]:
-        """Notes (job id, run) pairs that Temporal has; returns the ids whose cancel was asked for meanwhile."""
+    async def mark_dispatched(self, started: Iterable[tuple[str, int]], *, in_line: Collection[str] = ()) -> list[str]:
+        """Notes (job id, run) pairs that Temporal has; returns the ids whose cancel was asked for meanwhile.
+
+        `in_line`: ids of those that wait for their site, unless they are further already.
+        """
         pairs = list(started)
         if not pairs:
             return []
         mine = or_(*(and_(jobs.c.id == job_id, jobs.c.run == run) for job_id, run in pairs))
         async with self._database.writing() as connection:
             await connection.execute(update(jobs).where(mine).values(dispatched_at=now()))
+            if in_line:
+                await _wait_in_line(connection, and_(mine, jobs.c.id.in_(in_line)))
             cancelled = await connection.execute(select(jobs.c.id).where(mine, jobs.c.cancel_requested))
             return [row.id for row in cancelled]
 
@@ -305,6 +310,17 @@ async def _begin(connection: AsyncConnection, job_id: str, run: int, attempt: in
         "resumed": False,
     }
     return await write_one(connection, *idle, *wanted, another, **values)
+
+
+async def _wait_in_line(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
+    """What `JobStore.wait_for_site` does, for those of many that nobody has begun."""
+    still = and_(mine, jobs.c.state == State.QUEUED, ~jobs.c.cancel_requested, ~jobs.c.pause_requested)
+    job_ids = (await connection.execute(select(jobs.c.id).where(still))).scalars().all()
+    if not job_ids:
+        return
+    shut = select(sites.c.cooldown_until).where(sites.c.site == jobs.c.site, sites.c.cooldown_until > now())
+    await write(connection, jobs.c.id.in_(job_ids), state=State.WAITING, next_attempt_at=shut.scalar_subquery())
+    await follow_all(connection, job_ids, State.WAITING)
 
 
 async def change(connection: AsyncConnection, job_id: str, run: int, **values: Any) -> bool:

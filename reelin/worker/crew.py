@@ -60,15 +60,16 @@ class Crew:
         self._scratch = Scratch(settings.scratch_dir)
         self._presence = Presence(media_dir=settings.media_dir, scratch_dir=settings.scratch_dir)
         self._bell = Bell(client, library)
+        self._desk = SiteDesk(
+            client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
+        )
         self._workers = self._build(client, bus, engine)
 
     def _build(self, client: Client, bus: ProgressBus, engine: Engine) -> list[Worker]:
         library, scratch = self._library, self._scratch
         settings = self._settings
         handover = Handover(library, bus)
-        desk = SiteDesk(
-            client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
-        )
+        desk = self._desk
         places = Places(settings.max_downloads)
         fetch = FetchActivity(
             engine=engine,
@@ -99,6 +100,7 @@ class Crew:
             at_once=settings.batch_at_once,
             site_limits=desk.limits,
             bell=self._bell,
+            desk=desk,
         )
         site = SiteActivities(library)
         return [
@@ -173,6 +175,7 @@ class Crew:
         log.info("worker started", max_downloads=self._settings.max_downloads)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._bell.close)
+            stack.push_async_callback(self._desk.close)
             await stack.enter_async_context(in_background(self._sweep))
             for worker in self._workers:
                 await stack.enter_async_context(worker)

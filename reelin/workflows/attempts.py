@@ -151,13 +151,14 @@ async def _stand_still(job: JobRequest, wish: Wish) -> None:
 async def _let_in(work: Work, attempt: Attempt) -> FetchResult:
     """Tries once, with the leave of the site where that is needed. Standing in line uses up no attempt."""
     while True:
-        work.lease.ask_anew()
-        result = await _try_once(work, attempt)
-        if not result.lease_wanted:
-            return result
-        if _cancel_requested():
-            await work.lease.give_back(attempt.job)
-            raise asyncio.CancelledError
+        if not work.lease.stands_in_line(attempt.job):
+            work.lease.ask_anew()
+            result = await _try_once(work, attempt)
+            if not result.lease_wanted:
+                return result
+            if _cancel_requested():
+                await work.lease.give_back(attempt.job)
+                raise asyncio.CancelledError
         if await work.lease.granted(attempt.job):
             return await _try_once(work, attempt.model_copy(update={"lease": True}))
 

@@ -21,6 +21,12 @@ class LeaseWait:
 
     def __init__(self) -> None:
         self._granted = False
+        self._stood_in_line = False
+
+    def stands_in_line(self, job: JobRequest) -> bool:
+        """Whether the site has been asked already: once at most, by whoever started the workflow."""
+        first, self._stood_in_line = not self._stood_in_line, True
+        return first and job.in_line
 
     def grant(self) -> None:
         self._granted = True

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         LOAD_SITE,
         PRIORITISE,
         RECORD_SITE,
+        WORDS,
         Ask,
         Configure,
         Done,
@@ -32,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         SiteSituation,
         SiteState,
         StoredSite,
+        Words,
     )
     from reelin.contracts.work import LEASE_GRANTED, SITE_WORKFLOW, WORKFLOW_QUEUE
     from reelin.workflows.ledger import Ledger
@@ -86,6 +88,10 @@ class SiteWorkflow:
     @workflow.signal(name=DONE)
     def done(self, done: Done) -> None:
         self._inbox.append(done)
+
+    @workflow.signal(name=WORDS)
+    def words(self, words: Words) -> None:
+        self._inbox += [*words.dones, *words.asks]
 
     @workflow.signal(name=CONFIGURE)
     def configure(self, settings: Configure) -> None:

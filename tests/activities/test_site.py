@@ -8,11 +8,10 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.activity import ActivityCancellationDetails
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -25,6 +24,7 @@ from reelin.errors import MediaFailure, Unavailable
 from reelin.library import Library
 from reelin.progress import MemoryBus
 from reelin.temporal import connect
+from tests.activities.test_courier import words_to
 from tests.activities.test_fetch import ScriptedEngine, Silence
 from tests.library.samples import failure, new_job
 
@@ -66,14 +66,9 @@ class Counter:
         return FailureReport.model_validate(raised.value.details[0])
 
     async def heard(self) -> list[Ask | Done]:
-        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(site_workflow_id(self.site))
-        found: list[Ask | Done] = []
-        async for event in handle.fetch_history_events():
-            if event.HasField("workflow_execution_signaled_event_attributes"):
-                signal = event.workflow_execution_signaled_event_attributes
-                kind: type[Ask] | type[Done] = Ask if signal.signal_name == "ask" else Done
-                found += await self.client.data_converter.decode(signal.input.payloads, [kind])
-        return found
+        """Once all that was said has arrived."""
+        await self.desk.close()
+        return await words_to(self.client, self.site)
 
 
 @pytest.fixture

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 
+from reelin.activities import SiteDesk, Starter
+from reelin.api.dispatcher import Dispatcher
 from reelin.contracts.jobs import State
+from reelin.contracts.work import JobRequest
 from reelin.embedded.ports import choose_port
+from reelin.library import JobRecord
 from reelin.process import in_background
 from reelin.temporal import connect
+from tests.activities.test_courier import signals_to, words_to
 from tests.dispatch.conftest import Desk
 from tests.library.samples import failure, new_job
 
@@ -96,6 +102,71 @@ async def test_a_cancel_that_came_during_the_start_reaches_the_workflow(desk: De
             while not (await handle.describe()).raw_description.workflow_extended_info.cancel_requested:
                 await asyncio.sleep(0.02)
     await handle.terminate()
+
+
+@dataclass
+class Limited:
+    """A dispatcher that knows what sites want, and two jobs of one site."""
+
+    dispatcher: Dispatcher
+    starter: Starter
+    site: str
+    jobs: list[JobRecord]
+
+
+async def limited(desk: Desk, *, unlimited: bool = False) -> Limited:
+    site = f"{uuid.uuid4().hex[:8]}.org"
+    sites = SiteDesk(client=desk.client, library=desk.library, unlimited=[site] if unlimited else [], max_at_once=4)
+    new = [replace(new_job(uuid.uuid4().hex), site=site) for _ in range(2)]
+    jobs = [(await desk.library.jobs.submit(each)).job for each in new]
+    dispatcher = Dispatcher(desk.library, desk.client, sites)
+    return Limited(dispatcher, Starter(desk.client, sites), site, jobs)
+
+
+async def started_with(desk: Desk, job: JobRecord) -> JobRequest:
+    async for event in desk.client.get_workflow_handle(job.id).fetch_history_events():
+        payloads = event.workflow_execution_started_event_attributes.input.payloads
+        return (await desk.client.data_converter.decode(payloads, [JobRequest]))[0]  # type: ignore[no-any-return]
+    raise AssertionError("a history begins with the start")
+
+
+async def ended(desk: Desk, jobs: list[JobRecord]) -> None:
+    for job in jobs:
+        await desk.client.get_workflow_handle(job.id).terminate()
+
+
+async def test_downloads_of_a_limited_site_start_in_line_and_their_site_is_asked_once_for_all(desk: Desk) -> None:
+    scene = await limited(desk)
+    async with in_background(scene.dispatcher.run):
+        for job in scene.jobs:
+            await _dispatched(desk, job.id)
+    [words] = await signals_to(desk.client, scene.site)
+    assert {ask.job_id for ask in words.asks} == {job.id for job in scene.jobs}
+    assert [(await started_with(desk, job)).in_line for job in scene.jobs] == [True, True]
+    rows = await desk.library.jobs.many(job.id for job in scene.jobs)
+    assert [row.state for row in rows] == [State.WAITING] * 2, "in line"
+    await ended(desk, scene.jobs)
+
+
+async def test_downloads_of_an_unlimited_site_stand_in_no_line(desk: Desk) -> None:
+    scene = await limited(desk, unlimited=True)
+    async with in_background(scene.dispatcher.run):
+        for job in scene.jobs:
+            await _dispatched(desk, job.id)
+    assert [(await started_with(desk, job)).in_line for job in scene.jobs] == [False, False]
+    rows = await desk.library.jobs.many(job.id for job in scene.jobs)
+    assert [row.state for row in rows] == [State.QUEUED] * 2
+    await ended(desk, scene.jobs)
+
+
+async def test_after_a_crash_between_start_and_asking_the_site_is_asked(desk: Desk) -> None:
+    scene = await limited(desk)
+    job = scene.jobs[0]
+    assert await scene.starter.start(job, in_line=True)  # and then everything was killed
+    async with in_background(scene.dispatcher.run):
+        await _dispatched(desk, job.id)
+    assert job.id in {word.job_id for word in await words_to(desk.client, scene.site)}
+    await ended(desk, scene.jobs)
 
 
 @pytest.mark.timeout(60)

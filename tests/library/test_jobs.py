@@ -146,6 +146,22 @@ async def test_a_cancel_that_overtakes_the_dispatch_is_reported_by_it(library: L
     assert begun is not None and begun.cancel_requested and begun.state is State.QUEUED
 
 
+async def test_who_is_started_in_line_waits_unless_it_is_further_already(library: Library) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    await library.sites.complained("example.org", FailureKind.RATE_LIMITED, soon)
+    names = ["waits", "runs", "paused", "unlimited"]
+    for name in names:
+        await library.jobs.submit(new_job(name))
+    await library.jobs.begin("video-runs", 1, attempt=1)
+    await library.jobs.request_pause("video-paused")
+    in_line = ["video-waits", "video-runs", "video-paused"]
+    await library.jobs.mark_dispatched([(f"video-{name}", 1) for name in names], in_line=in_line)
+    rows = {name: await library.jobs.get(f"video-{name}") for name in names}
+    assert [rows[name].state for name in names] == [State.WAITING, State.RUNNING, State.PAUSED, State.QUEUED]
+    assert rows["waits"].next_attempt_at == soon, "its site is shut until then"
+    assert rows["waits"].failure is None
+
+
 async def test_only_what_ended_badly_can_be_retried(library: Library) -> None:
     await library.jobs.submit(new_job())
     with pytest.raises(Conflict):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import httpx
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import State
@@ -103,3 +106,78 @@ def test_leases_survive_a_kill_of_everything(new_service: NewService, origin: Or
     service.start()
     assert [service.wait(job.id, within=100).state for job in jobs] == [State.COMPLETED] * 5
     assert max(job.attempt for job in jobs) <= 1
+
+
+def events(service: Service, workflow_id: str) -> Counter[str]:
+    """Of its newest history, by type, as Temporal's UI reads them."""
+    address = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows/{workflow_id}/history"
+    found = httpx.get(address, timeout=20).raise_for_status().json()
+    return Counter(str(event["eventType"]).removeprefix("EVENT_TYPE_") for event in found["history"]["events"])
+
+
+def test_an_item_of_a_limited_site_costs_one_activity_and_one_word_to_it(
+    new_service: NewService, origin: Origin
+) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="3").start()
+    batch = service.submit_list([f"{origin.url}/file/30000/one-{number}" for number in range(12)])
+    assert service.wait(batch.id, within=100).state is State.COMPLETED, service.said()
+    for item in service.items(batch.id):
+        seen = events(service, item.id)
+        assert seen["ACTIVITY_TASK_SCHEDULED"] == 1, "it was not run just to ask"
+        assert seen["WORKFLOW_EXECUTION_SIGNALED"] == 1
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (0, 0))
+    assert events(service, f"site-{ADDRESS}")["WORKFLOW_EXECUTION_SIGNALED"] < 2 * 12
+
+
+def test_what_is_paused_or_deleted_in_line_leaves_it(new_service: NewService, origin: Origin) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="1").start()
+    slow = service.submit(origin.url_for("/file/3000000/slow", rate=300_000))
+    service.wait_until(slow.id, percent=1)
+    paused, deleted, last = (service.submit(f"{origin.url}/file/100000/line-{number}") for number in range(3))
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (1, 3))
+    service.act("pause", paused.id)
+    service.wait_until(paused.id, state=State.PAUSED)
+    assert service.api.delete(f"/api/jobs/{deleted.id}").is_success
+    until_site(service, ADDRESS, lambda found: found["waiting"] == 1)
+    service.act("cancel", slow.id)
+    assert service.wait(last.id).state is State.COMPLETED
+    service.act("resume", paused.id)
+    assert service.wait(paused.id).state is State.COMPLETED
+    assert service.api.get(f"/api/jobs/{deleted.id}").status_code == 404
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (0, 0))
+
+
+def test_a_limit_that_people_take_back_lets_go_who_stands_in_line(new_service: NewService, origin: Origin) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="").start()
+    address = f"/api/sites/{ADDRESS}"
+    assert service.api.patch(address, json={"requests_per_hour": 1}).status_code == 200
+    jobs = [service.submit(f"{origin.url}/file/100000/hour-{number}") for number in range(4)]
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (0, 3))
+    assert sorted(service.job(job.id).state for job in jobs) == [State.COMPLETED] + [State.WAITING] * 3
+    assert service.api.patch(address, json={"requests_per_hour": None}).status_code == 200
+    assert [service.wait(job.id).state for job in jobs] == [State.COMPLETED] * 4
+
+
+def test_a_list_on_a_limited_site_survives_kills_of_everything_and_of_temporal(
+    new_service: NewService, origin: Origin
+) -> None:
+    service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="2").start()
+    urls = [origin.url_for(f"/file/60000/list-{number}", rate=100_000) for number in range(12)]
+    batch = service.submit_list(urls)
+    until_completed(service, batch.id, 2)
+    service.kill()
+    service.start()
+    until_completed(service, batch.id, 5)
+    service.temporal().kill()
+    assert service.wait(batch.id, within=110).state is State.COMPLETED, service.said()
+    assert max(item.attempt for item in service.items(batch.id)) <= 1
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (0, 0))
+
+
+def until_completed(service: Service, batch_id: str, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if service.counts(batch_id).completed >= number:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{service.counts(batch_id)}\n{service.said()}")

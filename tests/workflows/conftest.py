@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Kind
-from reelin.contracts.sites import Ask, Done, SiteRequest, site_workflow_id
+from reelin.contracts.sites import Ask, Done, SiteRequest, Words, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE, JobOutcome
 from reelin.embedded.server import DYNAMIC_CONFIG, find_temporal
 from reelin.workflows import (
@@ -63,13 +63,17 @@ class Stage:
                 await stack.enter_async_context(worker)
             yield self
 
-    async def start(self, script: Script, kind: Kind = Kind.VIDEO) -> WorkflowHandle[Any, JobOutcome]:
+    async def start(
+        self, script: Script, kind: Kind = Kind.VIDEO, *, in_line: bool = False
+    ) -> WorkflowHandle[Any, JobOutcome]:
         identifier = f"{kind}-{uuid.uuid4().hex}"
         self._cast.scripts[identifier] = script
-        request = job(identifier, kind)
+        request = job(identifier, kind).model_copy(update={"in_line": in_line})
         return await self.client.start_workflow(RUNS[kind], request, id=identifier, task_queue=WORKFLOW_QUEUE)
 
-    async def tell_site(self, site: str, signal: str, message: Ask | Done, *, max_at_once: int = 4) -> SiteHandle:
+    async def tell_site(
+        self, site: str, signal: str, message: Ask | Done | Words, *, max_at_once: int = 4
+    ) -> SiteHandle:
         """As the fetch activity does it."""
         return await self.client.start_workflow(
             SiteWorkflow.run,

@@ -76,18 +76,23 @@ SCENES: dict[str, tuple[Kind, Script]] = {
         Script([failing(FailureKind.RATE_LIMITED, 60, site_waits=True), WANTED, DONE]),
     ),
     "download-cancelled-in-line": (Kind.VIDEO, Script([WANTED])),
+    "download-started-in-line": (Kind.VIDEO, Script([DONE])),
+    "download-started-in-line-asks": (Kind.VIDEO, Script([WANTED, DONE])),
+    "download-started-in-line-cancelled": (Kind.VIDEO, Script([DONE])),
     "info-completed": (Kind.INFO, Script([DONE])),
     "info-failed": (Kind.INFO, Script([failing(FailureKind.UNSUPPORTED_URL)])),
 }
 
 
 #: The site's own: one that is used, complains, is opened by a probe and set by people; one that continues as new.
-SITES = ("site-used", "site-continued")
+SITES = ("site-used", "site-continued", "site-words")
 
 
 async def play_site(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
     scene = Scene(stage, max_at_once=1)
     first, second = await scene.holder(), await scene.holder()
+    if name == "site-words":
+        return await play_words(scene, first.id, second.id)
     site = await scene.ask(first.id)
     await scene.ask(second.id)
     await scene.told(1, 0)
@@ -107,19 +112,36 @@ async def play_site(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
     return stage.client.get_workflow_handle(site.id, run_id=site.first_execution_run_id)
 
 
+async def play_words(scene: Scene, first: str, second: str) -> WorkflowHandle[Any, Any]:
+    site = await scene.words(asks=[first, second])
+    await scene.told(1, 0)
+    await scene.words(dones=[first], asks=[first])
+    await scene.told(1, 1)
+    await scene.words(dones=[second])
+    await scene.told(2, 1)
+    await scene.words(dones=[first])
+    await scene.until(0, 0)
+    await scene.close()
+    return site
+
+
 async def play(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
     """Runs a scene to its end; those that are named so are cancelled in the middle."""
     if name in SITES:
         return await play_site(stage, name)
     kind, script = SCENES[name]
-    handle = await stage.start(script, kind)
-    if WANTED in script.steps:
+    in_line = "in-line" in name and "started" in name
+    handle = await stage.start(script, kind, in_line=in_line)
+    if name.endswith("-asks"):  # a minute passes in real time
+        while not script.attempts:
+            await asyncio.sleep(0.5)
+    if in_line or WANTED in script.steps:
         while not await happened(handle, "timer_started_event_attributes"):
             await asyncio.sleep(0.02)
         if "cancelled" not in name:
             await handle.signal(LEASE_GRANTED)
     if "cancelled" in name:
-        while not (script.waits if name.endswith("waiting") else script.attempts):
+        while not (in_line or (script.waits if name.endswith("waiting") else script.attempts)):
             await asyncio.sleep(0.02)
         await handle.cancel()
     if "paused" in name:

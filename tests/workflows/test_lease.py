@@ -14,7 +14,7 @@ from temporalio.exceptions import CancelledError
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import State
 from reelin.contracts.sites import ASK, Ask
-from reelin.contracts.work import LEASE_GRANTED, WORKFLOW_QUEUE, Attempt, FetchResult
+from reelin.contracts.work import LEASE_GRANTED, PAUSE, RESUME, WORKFLOW_QUEUE, Attempt, FetchResult
 from tests.workflows.conftest import Stage
 from tests.workflows.holder import HolderWorkflow
 from tests.workflows.script import DONE, WANTED, Script, failing
@@ -108,3 +108,70 @@ async def test_a_download_that_is_cancelled_in_line_leaves_the_line(stage: Stage
     assert [signal.signal_name for signal in signals] == ["ask", "ask", "done"]
     for each in (site, holder):
         await each.terminate()
+
+
+async def test_a_download_that_was_started_in_line_is_fetched_once_when_it_is_let_in(stage: Stage) -> None:
+    script = Script([DONE])
+    handle = await stage.start(script, in_line=True)
+    while not await happened(handle, "timer_started_event_attributes"):
+        await asyncio.sleep(0.02)
+    assert not script.attempts, "its site has to let it in first"
+    await handle.signal(LEASE_GRANTED)
+    assert (await handle.result()).state is State.COMPLETED
+    assert leases(script) == [True]
+    assert script.attempts[0].number == 1
+
+
+async def test_a_download_in_line_that_hears_nothing_asks_for_itself(stage: Stage) -> None:
+    script = GrantedWhileItAsks([WANTED, WANTED, DONE], at=2)
+    await stage.start(script, in_line=True)
+    await until_tried(script, 3)
+    assert leases(script) == [False, False, True]
+    assert {attempt.number for attempt in script.attempts} == {1}
+
+
+async def test_only_the_first_lease_is_asked_for_by_others(stage: Stage) -> None:
+    script = Script([failing(FailureKind.NETWORK), WANTED, DONE])
+    handle = await stage.start(script, in_line=True)
+    await handle.signal(LEASE_GRANTED)
+    await until_tried(script, 2)
+    await handle.signal(LEASE_GRANTED)
+    await handle.result()
+    assert leases(script) == [True, False, True]
+
+
+async def test_a_download_that_is_cancelled_before_it_asked_itself_leaves_the_line(stage: Stage) -> None:
+    site = await stage.tell_site("example.org", ASK, Ask(job_id="somebody", run=1, owner="local"))
+    script = Script([DONE])
+    handle = await stage.start(script, in_line=True)
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert not script.attempts
+    assert [job.job_id for job in script.cancelled] == [handle.id]
+    assert await dones_of(site, handle.id) == 1
+    await site.terminate()
+
+
+async def test_a_download_that_is_paused_in_line_leaves_it_and_asks_for_itself_when_it_goes_on(stage: Stage) -> None:
+    site = await stage.tell_site("example.org", ASK, Ask(job_id="somebody", run=1, owner="local"))
+    script = Script([WANTED, DONE])
+    handle = await stage.start(script, in_line=True)
+    await handle.signal(PAUSE)
+    async with asyncio.timeout(20):
+        while not script.paused:
+            await asyncio.sleep(0.02)
+    assert await dones_of(site, handle.id) == 1
+    await handle.signal(RESUME)
+    await until_tried(script, 1)
+    await handle.signal(LEASE_GRANTED)
+    await handle.result()
+    assert leases(script) == [False, True]
+    await site.terminate()
+
+
+async def dones_of(site: WorkflowHandle[Any, Any], job_id: str) -> int:
+    """How often the site heard that the job leaves."""
+    signals = await happened(site, "workflow_execution_signaled_event_attributes")
+    said = [signal.input.payloads[0].data.decode() for signal in signals if signal.signal_name == "done"]
+    return sum(job_id in each for each in said)

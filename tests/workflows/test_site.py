@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError
@@ -15,12 +15,14 @@ from reelin.contracts.sites import (
     ASK,
     CONFIGURE,
     DONE,
+    WORDS,
     Ask,
     Configure,
     Done,
     Holder,
     HoldersSeen,
     StoredSite,
+    Words,
     site_workflow_id,
 )
 from reelin.contracts.work import WORKFLOW_QUEUE
@@ -64,6 +66,13 @@ class Scene:
         done = Done(job_id=job_id, run=1, success=kind is None, kind=kind, retry_after_seconds=retry_after)
         await self.stage.tell_site(self.name, DONE, done, max_at_once=self.max_at_once)
 
+    async def words(self, *, dones: Sequence[str] = (), asks: Sequence[str] = ()) -> SiteHandle:
+        words = Words(
+            dones=tuple(Done(job_id=each, run=1, success=True) for each in dones),
+            asks=tuple(Ask(job_id=each, run=1, owner="local") for each in asks),
+        )
+        return await self.stage.tell_site(self.name, WORDS, words, max_at_once=self.max_at_once)
+
     async def until(self, in_use: int, waiting: int) -> None:
         def stands_so() -> bool:
             last = self.script.situations[-1] if self.script.situations else None
@@ -100,6 +109,21 @@ async def test_leases_go_round_and_the_row_follows(stage: Stage) -> None:
     await scene.until(0, 0)
     numbers = [situation.number for situation in scene.script.situations]
     assert numbers == sorted(set(numbers))
+    await scene.close()
+
+
+async def test_many_words_in_one_signal_count_like_many_signals(stage: Stage) -> None:
+    scene = Scene(stage, max_at_once=2)
+    holders = [await scene.holder() for _ in range(4)]
+    ids = [holder.id for holder in holders]
+    await scene.words(asks=ids[:3])
+    await scene.told(1, 1, 0, 0)
+    await scene.until(2, 1)
+    await scene.words(dones=ids[:2], asks=ids[3:])
+    await scene.told(1, 1, 1, 1)
+    await scene.until(2, 0)
+    await scene.words(dones=ids[2:])
+    await scene.until(0, 0)
     await scene.close()
 
 
