@@ -130,7 +130,7 @@ async def memory(downloads: Downloads, this: Engine) -> list[Figure]:
 async def settled(pool: EnginePool, children: int) -> None:
     """While some work the pool forks others, and ends them seconds later; memory divided among more looks like less."""
     async with asyncio.timeout(60):
-        while len(pool.idle_pids) > children:
+        while not 0 < len(pool.idle_pids) <= children:
             await asyncio.sleep(0.1)
 
 

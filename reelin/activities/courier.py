@@ -37,6 +37,7 @@ class _Round:
         self.post = _Post()
         self.hurry = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.last = False  #: What is said now is all.
 
     def take(self) -> _Post:
         taken, self.post = self.post, _Post()
@@ -44,6 +45,8 @@ class _Round:
         return taken
 
     async def rest(self) -> None:
+        if self.last:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.hurry.wait(), REST_SECONDS)
 
@@ -76,6 +79,7 @@ class Courier:
         """Returns when all that was said is delivered, or cannot be."""
         tasks = []
         for way in self._rounds.values():
+            way.last = True
             way.hurry.set()
             tasks.append(way.task)
         await asyncio.gather(*(task for task in tasks if task is not None))

@@ -58,16 +58,18 @@ class Window:
     async def release(self, batch_id: str, *, at_once: int, limit_of: Callable[[str], int | None]) -> Released:
         """Lets items go until `at_once` are in flight, and no more of one site than `limit_of` it (None: any number).
 
-        By priority, then in turn from each site, then by position; of what is listed so far. A preview starts nothing
-        before it is listed whole.
+        By priority, then in turn from each site, then by position; of what is listed so far. A site of which nothing is
+        in flight gets one in where others take all the places, up to a quarter more. A preview starts nothing before
+        it is listed whole, and nothing starts that is to stand still.
         """
         async with self._database.writing() as connection:
             batch = await _batch_of_this_run(connection, batch_id)
             if batch is None or (batch.preview and batch.listing):
                 return Released(listing=True)
+            if (await get(connection, batch_id)).pause_requested:  # since the caller looked
+                return Released(in_line=True, listing=batch.listing)
             flying = await _in_flight_by_site(connection, batch_id, standing_still=False)
-            free = at_once - sum(flying.values())
-            chosen = await _choose(connection, batch_id, free, flying, limit_of) if free > 0 else []
+            chosen = await _choose(connection, batch_id, at_once, flying, limit_of)
             started = await _let_go(connection, batch_id, chosen)
             in_flight = sum((await _in_flight_by_site(connection, batch_id, standing_still=True)).values())
             in_line = await _anything_in_line(connection, batch_id)
@@ -189,18 +191,24 @@ async def _unfinished_items(connection: AsyncConnection, batch_id: str) -> bool:
 async def _choose(
     connection: AsyncConnection,
     batch_id: str,
-    free: int,
+    at_once: int,
     flying: dict[str, int],
     limit_of: Callable[[str], int | None],
 ) -> list[_Candidate]:
+    free = max(at_once - sum(flying.values()), 0)
+    for_guests = at_once + at_once // 4 - sum(flying.values())
+    if for_guests <= 0:
+        return []
     candidates: list[_Candidate] = []
     for site in await _sites_in_line(connection, batch_id):
         limit, already = limit_of(site), flying.get(site, 0)
-        room = free if limit is None else min(free, limit - already)
+        wanted = free if already else max(free, 1)
+        room = wanted if limit is None else min(wanted, limit - already)
         if room > 0:
             candidates += await _first_of(connection, batch_id, site, room, already)
     candidates.sort(key=lambda each: (each.priority, each.rank, each.position))
-    return candidates[:free]
+    guests = [each for each in candidates[free:] if each.rank == 0]
+    return candidates[:free] + guests[: for_guests - free]
 
 
 def _in_line(batch_id: str) -> ColumnElement[bool]:

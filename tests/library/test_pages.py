@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.library import JobFilter, JobRecord, Library, Wish
+from reelin.library.database import Database
 from reelin.library.following import TAKEN_OVER
 from reelin.library.pace import Pace
 from tests.library.samples import begun, expanded, fail, failure, item_id, let_go, listed, new_job, new_list, publish
@@ -41,31 +42,34 @@ async def _some_of_each(library: Library) -> None:
     await library.jobs.note_video(third, job.run, "A title")
 
 
-def _not_taken_over(path: Path) -> list[object]:
-    names = " OR ".join(f"items.{name} IS NOT jobs.{name}" for name in TAKEN_OVER)
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        query = f"SELECT jobs.id, jobs.state FROM items JOIN jobs ON jobs.id = items.job_id WHERE {names}"
-        found = list(connection.execute(text(query)).all())
-    engine.dispose()
-    return found
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    opened = Database(url)
+    yield opened
+    await opened.close()
 
 
-async def test_items_have_what_lists_need_of_their_jobs_whatever_happens(library: Library, tmp_path: Path) -> None:
-    path = tmp_path / "reelin.db"
+async def _not_taken_over(database: Database) -> list[object]:
+    names = " OR ".join(f"items.{name} IS DISTINCT FROM jobs.{name}" for name in TAKEN_OVER)
+    query = f"SELECT jobs.id, jobs.state FROM items JOIN jobs ON jobs.id = items.job_id WHERE {names}"
+    async with database.reading() as connection:
+        return list((await connection.execute(text(query))).all())
+
+
+async def test_items_have_what_lists_need_of_their_jobs_whatever_happens(library: Library, database: Database) -> None:
     await _some_of_each(library)
-    assert _not_taken_over(path) == []
+    assert await _not_taken_over(database) == []
     await library.batches.submit(new_list("a", "c", job_id="bulk-two"))  # `a` is there already: skipped
-    assert _not_taken_over(path) == []
+    assert await _not_taken_over(database) == []
     for wish in (Wish.PAUSE, Wish.RESUME, Wish.CANCEL, Wish.RETRY):
         for parent in ("bulk-one", "bulk-two", None):
             async for _ in library.wishes.all(wish, JobFilter(parent=parent, with_items=True)):
-                assert _not_taken_over(path) == []
+                assert await _not_taken_over(database) == []
     await library.jobs.submit(replace(new_job("again"), id=item_id("a"), force=True))
-    assert _not_taken_over(path) == []
+    assert await _not_taken_over(database) == []
     await fail(library, item_id("a"), FailureKind.DRM)
     await library.window.call_off("bulk-one")
-    assert _not_taken_over(path) == []
+    assert await _not_taken_over(database) == []
 
 
 @pytest.mark.parametrize("wanted", [JobFilter(parent="bulk-one"), JobFilter(), JobFilter(with_items=True)])

@@ -105,8 +105,8 @@ async def test_whoever_reads_by_version_misses_no_change(library: Library, rival
 
     async def read() -> None:
         mark, more = 0, True
-        while writing or more:
-            more = False
+        while more:
+            more = writing
             for job_id, version in await library.jobs.versions_since(mark):
                 seen[job_id], mark, more = version, version, True
             await asyncio.sleep(0)

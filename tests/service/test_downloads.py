@@ -161,7 +161,7 @@ def test_force_downloads_again_and_leaves_one_file(service: Service, origin: Ori
     second = service.wait(first.id)
     assert second.state is State.COMPLETED
     assert service.path_of(second) == service.path_of(first)
-    assert len(list(service.media_dir.glob("forced*"))) == 1
+    assert len(list(service.media_dir.glob("forced [[]*"))) == 1
 
 
 def test_two_videos_with_one_title_are_two_files(service: Service, origin: Origin) -> None:

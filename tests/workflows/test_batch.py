@@ -41,8 +41,7 @@ async def test_items_go_while_others_are_still_being_listed(stage: Stage, kind: 
     script = Script([EXPANDED], advances=[NOTHING_YET, *[SOME_FLY] * 5, Advance(over=State.COMPLETED)], listed_after=5)
     handle = await stage.start(script, kind)
     for looks in range(1, 6):
-        await until(lambda looks=looks: script.advanced == looks)
-        assert not script.attempts or looks == 5
+        await until(lambda looks=looks: script.advanced >= looks)
         await handle.signal(POKE)
     assert (await handle.result()).state is State.COMPLETED
 
