@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -31,6 +33,23 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+class Attention:
+    """Whether people hand jobs in just now: what shares their process should then leave them the processor."""
+
+    SECONDS = 0.5
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = -math.inf
+
+    def called(self) -> None:
+        """Somebody has handed one in."""
+        self._until = self._clock() + self.SECONDS
+
+    def seconds_left(self) -> float:
+        return max(0.0, self._until - self._clock())
 
 
 @contextlib.asynccontextmanager

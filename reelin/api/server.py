@@ -22,7 +22,7 @@ from reelin.api.view import LinkMaker
 from reelin.errors import StartupError
 from reelin.library import Library
 from reelin.logs import configure_logs
-from reelin.process import in_background, run, spare_the_collector, stop_signal
+from reelin.process import Attention, in_background, run, spare_the_collector, stop_signal
 from reelin.progress import MemoryBus, ProgressBus
 from reelin.settings import Settings
 from reelin.temporal import connect
@@ -39,6 +39,7 @@ class ApiServer:
         library: Library,
         bus: ProgressBus,
         temporal_ui: str | None = None,
+        attention: Attention | None = None,
     ) -> None:
         self._desk = SiteDesk(
             client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
@@ -51,7 +52,7 @@ class ApiServer:
                 settings=settings,
                 library=library,
                 hub=self._hub,
-                control=TemporalControl(client, self._dispatcher),
+                control=TemporalControl(client, self._dispatcher, attention or Attention()),
                 temporal_ui=temporal_ui,
             )
         )

@@ -18,6 +18,7 @@ from reelin.contracts.model import Message
 from reelin.contracts.sites import CONFIGURE, PRIORITISE, Configure, Prioritise, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
+from reelin.process import Attention
 from reelin.temporal import TEMPORAL_AWAY, first_line
 
 #: The wish to cancel is stored already: whoever asked need not wait for a Temporal that hangs.
@@ -27,11 +28,13 @@ PATIENCE = timedelta(seconds=2)
 class TemporalControl:
     """`api.control.WorkflowControl` on a real Temporal client."""
 
-    def __init__(self, client: Client, dispatcher: Dispatcher) -> None:
+    def __init__(self, client: Client, dispatcher: Dispatcher, attention: Attention) -> None:
         self._client = client
+        self._attention = attention
         self._dispatcher = dispatcher
 
     def submitted(self, job_ids: Sequence[str]) -> None:
+        self._attention.called()
         self._dispatcher.wake()
 
     async def cancel(self, job_id: str) -> None:

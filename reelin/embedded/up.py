@@ -16,7 +16,7 @@ from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from reelin.errors import StartupError
 from reelin.library import Library
 from reelin.logs import configure_logs
-from reelin.process import run, spare_the_collector, stop_signal
+from reelin.process import Attention, run, spare_the_collector, stop_signal
 from reelin.progress import MemoryBus
 from reelin.settings import DEFAULT_PORT, Settings
 from reelin.worker.crew import Crew
@@ -71,10 +71,11 @@ async def _everything(settings: Settings) -> AsyncIterator[Running]:
         client = await starting
         plan = temporal.plan
         bus = MemoryBus()
-        api = ApiServer(settings, client=client, library=library, bus=bus, temporal_ui=plan.ui_url)
+        attention = Attention()
+        api = ApiServer(settings, client=client, library=library, bus=bus, temporal_ui=plan.ui_url, attention=attention)
         await stack.enter_async_context(api.serving(listener))
         # Stops first: whoever watches sees the jobs go back to the queue, and Temporal is there to hear of it.
-        crew = Crew(settings, client=client, library=library, bus=bus, engine=engine)
+        crew = Crew(settings, client=client, library=library, bus=bus, engine=engine, attention=attention)
         await stack.enter_async_context(crew.working())
         yield Running(
             url=url_of(listener),

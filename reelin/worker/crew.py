@@ -31,10 +31,10 @@ from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
 from reelin.library import Library
-from reelin.process import in_background
+from reelin.process import Attention, in_background
 from reelin.progress import ProgressBus
 from reelin.settings import Settings
-from reelin.worker.slots import download_tuner
+from reelin.worker.slots import download_tuner, workflow_tuner
 from reelin.workflows import WORKFLOWS
 
 log = structlog.get_logger(__name__)
@@ -45,16 +45,22 @@ METADATA_AT_ONCE = 4
 SECONDS_BETWEEN_SWEEPS = 600.0
 #: Shown in Temporal's UI. Without a name of our own the SDK hashes every loaded module, for 0.1 s.
 BUILD_ID = f"reelin-{__version__}"
-#: They are bursts of pure computing: more at once would only keep the API and the downloads from the processor.
-WORKFLOW_TASKS_AT_ONCE = 2
 
 
 class Crew:
     """`library`, `bus` and `engine` are open already; the crew closes none of them."""
 
     def __init__(
-        self, settings: Settings, *, client: Client, library: Library, bus: ProgressBus, engine: Engine
+        self,
+        settings: Settings,
+        *,
+        client: Client,
+        library: Library,
+        bus: ProgressBus,
+        engine: Engine,
+        attention: Attention | None = None,
     ) -> None:
+        self._attention = attention or Attention()
         self._settings = settings
         self._library = library
         self._scratch = Scratch(settings.scratch_dir)
@@ -129,7 +135,7 @@ class Crew:
                 # modules import contracts only (checked in CI), and the tests run them in the sandbox.
                 workflow_runner=UnsandboxedWorkflowRunner(),
                 workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
-                max_concurrent_workflow_tasks=WORKFLOW_TASKS_AT_ONCE,
+                tuner=workflow_tuner(self._attention),
                 max_cached_workflows=1000,
                 # After a crash, tasks wait so long for the worker that had the workflow in its cache.
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),

@@ -1,10 +1,12 @@
-"""How many downloads the worker asks Temporal for: as many as it has places, and some more while it stands still."""
+"""How much the worker asks Temporal for at a time: as many downloads as it has places, and some more while it stands
+still; workflow tasks by who shares its process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
+from collections import Counter
 
 from temporalio.worker import (
     CustomSlotSupplier,
@@ -17,6 +19,23 @@ from temporalio.worker import (
 )
 
 from reelin.activities import Places
+from reelin.process import Attention
+
+#: Workflow tasks at once, of those that begin and of those that go on. They are bursts of pure computing: with more,
+#: whoever hands in jobs waits for the processor; with fewer, a long list waits for Temporal's answers.
+TASKS_OF_A_KIND, TASKS_WHILE_ATTENDED = 4, 1
+_ACTIVITIES = 100  # the SDK's own number: these are short
+
+
+def workflow_tuner(attention: Attention) -> WorkerTuner:
+    """For the worker that runs workflows, and activities that are short."""
+    short = FixedSizeSlotSupplier(_ACTIVITIES)
+    return WorkerTuner.create_composite(
+        workflow_supplier=WorkflowSlots(attention),
+        activity_supplier=short,
+        local_activity_supplier=short,
+        nexus_supplier=short,
+    )
 
 
 def download_tuner(places: Places) -> WorkerTuner:
@@ -72,3 +91,48 @@ class DownloadSlots(CustomSlotSupplier):
         if self._reserved > regular:  # one at a time looks for guests
             return None
         return max(0, self._places.opens_at() - time.monotonic())
+
+
+class _Permit(SlotPermit):
+    """A new workflow's task is asked for by one queue, a known one's by another: neither may take all slots."""
+
+    def __init__(self, *, sticky: bool) -> None:
+        self.sticky = sticky
+
+
+class WorkflowSlots(CustomSlotSupplier):
+    def __init__(self, attention: Attention) -> None:
+        self._attention = attention
+        self._reserved: Counter[bool] = Counter()
+        self._released = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
+        self._loop = asyncio.get_running_loop()
+        while not self._has_one(sticky=ctx.is_sticky):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._attention.seconds_left() or None):
+                    await self._released.wait()
+        self._reserved[ctx.is_sticky] += 1
+        return _Permit(sticky=ctx.is_sticky)
+
+    def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
+        """For workflows that are to start here at once, which are none."""
+        return None
+
+    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
+        """Nothing is to be noted: whether a slot waits for work or is at it, it counts."""
+
+    def release_slot(self, ctx: SlotReleaseContext) -> None:
+        """Called by threads of the SDK's."""
+        if self._loop is not None and isinstance(ctx.permit, _Permit):
+            self._loop.call_soon_threadsafe(self._release, ctx.permit.sticky)
+
+    def _release(self, sticky: bool) -> None:
+        self._reserved[sticky] -= 1
+        self._released.set()
+        self._released.clear()
+
+    def _has_one(self, *, sticky: bool) -> bool:
+        at_once = TASKS_WHILE_ATTENDED if self._attention.seconds_left() else TASKS_OF_A_KIND
+        return self._reserved[sticky] < at_once

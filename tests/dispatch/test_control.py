@@ -11,13 +11,14 @@ from reelin.api.temporal_control import TemporalControl
 from reelin.contracts.work import DOWNLOAD_WORKFLOW, PAUSE, TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.embedded.ports import choose_port
 from reelin.errors import Unavailable
+from reelin.process import Attention
 from reelin.temporal import connect
 from tests.dispatch.conftest import Desk
 from tests.library.samples import new_job
 
 
 async def test_a_signal_arrives_and_one_to_nobody_is_nothing(desk: Desk) -> None:
-    control = TemporalControl(desk.client, Dispatcher(desk.library, desk.client))
+    control = TemporalControl(desk.client, Dispatcher(desk.library, desk.client), Attention())
     job = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job
     handle = await desk.client.start_workflow(
         DOWNLOAD_WORKFLOW, job.request(), id=job.id, task_queue=WORKFLOW_QUEUE, memo={"run": job.run}
@@ -31,7 +32,7 @@ async def test_a_signal_arrives_and_one_to_nobody_is_nothing(desk: Desk) -> None
 
 
 async def test_the_queues_say_what_waits_and_who_listens(desk: Desk) -> None:
-    control = TemporalControl(desk.client, Dispatcher(desk.library, desk.client))
+    control = TemporalControl(desk.client, Dispatcher(desk.library, desk.client), Attention())
     queues = await control.queues()
     assert set(queues) == set(TASK_QUEUES)
     assert all(queue.backlog >= 0 and queue.oldest_seconds >= 0 for queue in queues.values())
@@ -40,7 +41,7 @@ async def test_the_queues_say_what_waits_and_who_listens(desk: Desk) -> None:
 
 async def test_a_temporal_that_is_away_is_unavailable(desk: Desk) -> None:
     nobody = await connect(f"127.0.0.1:{choose_port(0).number}", lazy=True)
-    control = TemporalControl(nobody, Dispatcher(desk.library, nobody))
+    control = TemporalControl(nobody, Dispatcher(desk.library, nobody), Attention())
     for asked in (control.cancel("video-x"), control.signal("video-x", PAUSE), control.queues()):
         with pytest.raises(Unavailable):
             await asked
