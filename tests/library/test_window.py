@@ -154,3 +154,23 @@ async def test_only_what_failed_stands_in_line_again(library: Library) -> None:
     assert await let_go(library) == [item_id("bad")]
     await publish(library, item_id("bad"))
     assert await library.window.finish("bulk-one", 2) is State.COMPLETED
+
+
+async def test_what_comes_later_of_another_site_does_not_wait_for_the_first_to_end(library: Library) -> None:
+    await library.jobs.submit(replace(new_job("list"), id="bulk-one", kind=Kind.PLAYLIST))
+    await library.batches.open("bulk-one", 1)
+    await begun(library, "bulk-one")
+    await library.batches.store_page("bulk-one", 1, [_of_site("big", number) for number in range(10)], start=0)
+    assert len((await _release(library, 8)).jobs) == 8
+    others = [_of_site("small", 1), _of_site("small", 2), _of_site("late", 1), _of_site("last", 1)]
+    await library.batches.store_page("bulk-one", 1, others, start=10)
+    guests = (await _release(library, 8)).jobs
+    assert [job.id for job in guests] == ["video-small1", "video-late1"], "one each, a quarter more in all"
+    assert (await _release(library, 8)).jobs == ()
+
+
+async def test_nothing_is_let_go_that_somebody_wants_to_stand_still(library: Library) -> None:
+    await expanded(library, *"ab")
+    await library.jobs.request_pause("bulk-one")
+    released = await _release(library, 2)
+    assert (released.jobs, released.in_line) == ((), True)
