@@ -24,7 +24,7 @@ up: install  ## Start Reelin on http://127.0.0.1:8484 (Ctrl-C stops it)
 	$(BIN)/reelin up
 
 test: install  ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: install  ## Check style, types and the import contract
 	$(BIN)/ruff check .

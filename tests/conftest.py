@@ -1,8 +1,17 @@
 """Fixtures for every test."""
 
+from __future__ import annotations
+
+import pytest
+
 from tests.disks import mounted
 from tests.origin.fixtures import origin
 from tests.postgres import postgres
 from tests.temporal import temporal
 
 __all__ = ["mounted", "origin", "postgres", "temporal"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole services first: they wait more than they compute, and the short tests fill the gaps they leave at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/service/"))
