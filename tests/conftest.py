@@ -13,5 +13,5 @@ __all__ = ["mounted", "origin", "postgres", "temporal"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole services first: they wait more than they compute, and the short tests fill the gaps they leave at the end."""
+    """Whole services first: they wait more than they compute, and short tests fill the gaps at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/service/"))
