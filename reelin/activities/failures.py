@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
+from datetime import timedelta
 
 import structlog
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -15,6 +16,11 @@ from reelin.errors import MediaFailure, PlaylistFound, Unavailable
 
 log = structlog.get_logger(__name__)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def back_to_temporal(reason: str, type: str, *, after: timedelta) -> ApplicationError:
+    """What Temporal's own retry answers: no attempt is used, and nobody is told of a failure."""
+    return ApplicationError(reason, type=type, next_retry_delay=after, category=ApplicationErrorCategory.BENIGN)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,10 @@ from typing import Any
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from reelin.activities.failures import back_to_temporal
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import WORKER_STOPPING, Attempt
 from reelin.errors import Unavailable
@@ -63,13 +64,8 @@ class _HandingOver(ActivityInboundInterceptor):
 
 
 def worker_stopping() -> ApplicationError:
-    """Temporal's own retry answers it: no attempt is used, and the delay is the same after many deploys."""
-    return ApplicationError(
-        "The worker stops; the next one goes on.",
-        type=WORKER_STOPPING,
-        next_retry_delay=RETRY_DELAY,
-        category=ApplicationErrorCategory.BENIGN,
-    )
+    """The delay is the same after many deploys."""
+    return back_to_temporal("The worker stops; the next one goes on.", WORKER_STOPPING, after=RETRY_DELAY)
 
 
 def _worker_stops() -> bool:

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
-
+from reelin.activities.failures import back_to_temporal
 from reelin.contracts.work import NO_PLACE
 
 #: So long no place was taken or left: the worker stands still, and looks for sites that have nothing running in it.
@@ -48,7 +47,9 @@ class Places:
             seat = self._hosted()
         else:
             self._note_refusal()
-            raise _no_place()
+            raise back_to_temporal(
+                "All places of this worker are taken, and its site has one.", NO_PLACE, after=RETRY_DELAY
+            )
         self._taken[site] += 1
         try:
             with seat:
@@ -91,12 +92,3 @@ class Places:
     def _note_refusal(self) -> None:
         free_of_charge = (REFUSALS_AT_ONCE - 1) * SECONDS_PER_REFUSAL
         self._may_refuse_at = max(self._may_refuse_at, self._clock() - free_of_charge) + SECONDS_PER_REFUSAL
-
-
-def _no_place() -> ApplicationError:
-    return ApplicationError(
-        "All places of this worker are taken, and its site has one.",
-        type=NO_PLACE,
-        next_retry_delay=RETRY_DELAY,
-        category=ApplicationErrorCategory.BENIGN,
-    )

@@ -63,10 +63,11 @@ class Window:
         it is listed whole, and nothing starts that is to stand still.
         """
         async with self._database.writing() as connection:
-            batch = await _batch_of_this_run(connection, batch_id)
-            if batch is None or (batch.preview and batch.listing):
+            job = await find(connection, batch_id)
+            batch = await _batch_of_this_run(connection, job)
+            if job is None or batch is None or (batch.preview and batch.listing):
                 return Released(listing=True)
-            if (await get(connection, batch_id)).pause_requested:  # since the caller looked
+            if job.pause_requested:  # since the caller looked
                 return Released(in_line=True, listing=batch.listing)
             flying = await _in_flight_by_site(connection, batch_id, standing_still=False)
             chosen = await _choose(connection, batch_id, at_once, flying, limit_of)
@@ -89,7 +90,7 @@ class Window:
                 return job.state
             if await _unfinished_items(connection, batch_id):
                 return None
-            batch = await _batch_of_this_run(connection, batch_id)
+            batch = await _batch_of_this_run(connection, job)
             if not cancelled and (batch is None or batch.listing):
                 return None
             await write(connection, jobs.c.id == batch_id, finished_at=now(), next_attempt_at=None)
@@ -154,10 +155,9 @@ class Window:
             return await line_up_again(connection, await get(connection, batch_id), failure)
 
 
-async def _batch_of_this_run(connection: AsyncConnection, batch_id: str) -> BatchRecord | None:
+async def _batch_of_this_run(connection: AsyncConnection, job: JobRecord | None) -> BatchRecord | None:
     """None where nobody has looked at a playlist yet, or not since it was submitted again."""
-    batch = await find_batch(connection, batch_id)
-    job = await find(connection, batch_id)
+    batch = None if job is None else await find_batch(connection, job.id)
     return batch if batch is not None and job is not None and batch.run == job.run else None
 
 

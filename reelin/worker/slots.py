@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from abc import abstractmethod
 from collections import Counter
 
 from temporalio.worker import (
@@ -49,26 +50,22 @@ def download_tuner(places: Places) -> WorkerTuner:
     )
 
 
-class DownloadSlots(CustomSlotSupplier):
-    """A slot is reserved before Temporal is asked, when nobody knows which site the answer will be for; `places`
-    decides that then."""
+class _Slots(CustomSlotSupplier):
+    """Slots that are counted on the event loop, where those who decide about them live."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._reserved = 0
+    def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
         self._loop = asyncio.get_running_loop()
-        while (seconds := self._seconds_to_wait()) != 0:
+        while (seconds := self._seconds_to_wait(ctx)) != 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._places.stirring()
-        self._reserved += 1
-        return SlotPermit()
+                    await self._change()
+        return self._reserve(ctx)
 
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
-        """For activities on the workflow's own queue, of which there are none here."""
+        """For what is to start here at once, without being asked for: nothing is."""
         return None
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
@@ -77,20 +74,50 @@ class DownloadSlots(CustomSlotSupplier):
     def release_slot(self, ctx: SlotReleaseContext) -> None:
         """Called by threads of the SDK's."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._release)
+            self._loop.call_soon_threadsafe(self._release, ctx.permit)
 
-    def _release(self) -> None:
-        self._reserved -= 1
-        self._places.stir()
+    @abstractmethod
+    def _seconds_to_wait(self, ctx: SlotReserveContext) -> float | None:
+        """0: a slot is there. None: until something changes."""
 
-    def _seconds_to_wait(self) -> float | None:
-        """0: a slot is there. None: until one is released."""
+    @abstractmethod
+    async def _change(self) -> None:
+        """Returns when it is worth looking again."""
+
+    @abstractmethod
+    def _reserve(self, ctx: SlotReserveContext) -> SlotPermit: ...
+
+    @abstractmethod
+    def _release(self, permit: SlotPermit) -> None: ...
+
+
+class DownloadSlots(_Slots):
+    """A slot is reserved before Temporal is asked, when nobody knows which site the answer will be for; `places`
+    decides that then."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self._places = places
+        self._reserved = 0
+
+    def _seconds_to_wait(self, ctx: SlotReserveContext) -> float | None:
         regular = self._places.at_once + self._places.guests
         if self._reserved < regular:
             return 0
         if self._reserved > regular:  # one at a time looks for guests
             return None
         return max(0, self._places.opens_at() - time.monotonic())
+
+    async def _change(self) -> None:
+        await self._places.stirring()
+
+    def _reserve(self, ctx: SlotReserveContext) -> SlotPermit:
+        self._reserved += 1
+        return SlotPermit()
+
+    def _release(self, permit: SlotPermit) -> None:
+        self._reserved -= 1
+        self._places.stir()
 
 
 class _Permit(SlotPermit):
@@ -100,39 +127,27 @@ class _Permit(SlotPermit):
         self.sticky = sticky
 
 
-class WorkflowSlots(CustomSlotSupplier):
+class WorkflowSlots(_Slots):
     def __init__(self, attention: Attention) -> None:
+        super().__init__()
         self._attention = attention
         self._reserved: Counter[bool] = Counter()
         self._released = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
-        self._loop = asyncio.get_running_loop()
-        while not self._has_one(sticky=ctx.is_sticky):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._attention.seconds_left() or None):
-                    await self._released.wait()
+    def _seconds_to_wait(self, ctx: SlotReserveContext) -> float | None:
+        seconds = self._attention.seconds_left()
+        at_once = TASKS_WHILE_ATTENDED if seconds else TASKS_OF_A_KIND
+        return 0 if self._reserved[ctx.is_sticky] < at_once else seconds or None
+
+    async def _change(self) -> None:
+        await self._released.wait()
+
+    def _reserve(self, ctx: SlotReserveContext) -> SlotPermit:
         self._reserved[ctx.is_sticky] += 1
         return _Permit(sticky=ctx.is_sticky)
 
-    def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
-        """For workflows that are to start here at once, which are none."""
-        return None
-
-    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
-        """Nothing is to be noted: whether a slot waits for work or is at it, it counts."""
-
-    def release_slot(self, ctx: SlotReleaseContext) -> None:
-        """Called by threads of the SDK's."""
-        if self._loop is not None and isinstance(ctx.permit, _Permit):
-            self._loop.call_soon_threadsafe(self._release, ctx.permit.sticky)
-
-    def _release(self, sticky: bool) -> None:
-        self._reserved[sticky] -= 1
+    def _release(self, permit: SlotPermit) -> None:
+        if isinstance(permit, _Permit):
+            self._reserved[permit.sticky] -= 1
         self._released.set()
         self._released.clear()
-
-    def _has_one(self, *, sticky: bool) -> bool:
-        at_once = TASKS_WHILE_ATTENDED if self._attention.seconds_left() else TASKS_OF_A_KIND
-        return self._reserved[sticky] < at_once

@@ -24,9 +24,9 @@ from reelin.origin.server import Origin
 from reelin.process import in_background
 from tests.library.samples import new_job
 
-HANDOVERS = 2
+HANDOVERS = 3
 RATE = 300_000
-SIZE = 6_000_000
+SIZE = 9_000_000
 
 
 class Workers:
