@@ -7,9 +7,10 @@ import pytest
 from tests.disks import mounted
 from tests.origin.fixtures import origin
 from tests.postgres import postgres
+from tests.sqlite import library
 from tests.temporal import temporal
 
-__all__ = ["mounted", "origin", "postgres", "temporal"]
+__all__ = ["library", "mounted", "origin", "postgres", "temporal"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 from reelin.activities import Presence
 from reelin.api.parts import Parts
@@ -17,8 +17,11 @@ async def note_lost(parts: Parts, files: tuple[FileRecord, ...]) -> bool:
 
 async def submit_list(parts: Parts, new: NewBatch) -> Submitted:
     """What becomes items at once is looked for at once; the worker looks for the others."""
-    await _presence(parts).note_jobs(parts.library, await asyncio.to_thread(new.first_page))
-    return await parts.library.batches.submit(new)
+
+    async def look_for(page: Sequence[NewJob]) -> None:
+        await _presence(parts).note_jobs(parts.library, page)
+
+    return await parts.library.batches.submit(new, before_page=look_for)
 
 
 def _presence(parts: Parts) -> Presence:

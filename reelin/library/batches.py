@@ -55,10 +55,6 @@ class NewBatch:
     at_once: int | None = None
     request_hash: str | None = None
 
-    def first_page(self) -> list[NewJob]:
-        """What becomes items with the submission; takes milliseconds."""
-        return _items_of(self.job, self.urls[:PAGE])
-
 
 #: Called with what is about to become items.
 BeforePage = Callable[[Sequence[NewJob]], Coroutine[Any, Any, None]]
@@ -69,9 +65,11 @@ class BatchStore:
         self._database = database
 
     @unbroken
-    async def submit(self, new: NewBatch) -> Submitted:
+    async def submit(self, new: NewBatch, *, before_page: BeforePage | None = None) -> Submitted:
         """Stores the list, and its first page as items. Raises Conflict where the id belongs to another request."""
-        first = await asyncio.to_thread(new.first_page)
+        first = await asyncio.to_thread(_items_of, new.job, new.urls[:PAGE])
+        if before_page is not None:
+            await before_page(first)
         async with self._database.writing() as connection:
             known = await known_jobs(connection, [new.job.id])
             if known:

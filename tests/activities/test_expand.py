@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,14 +119,6 @@ def entries(count: int) -> list[Entry]:
         Entry(playlist_index=n, url=f"https://example.org/{n}", title=f"Film {n}", transparent=True)
         for n in range(1, count + 1)
     ]
-
-
-@pytest.fixture
-async def library(tmp_path: Path) -> AsyncIterator[Library]:
-    opened = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def test_a_playlists_entries_become_items_in_their_order(library: Library, tmp_path: Path) -> None:

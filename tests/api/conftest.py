@@ -25,14 +25,6 @@ async def served(tmp_path: Path) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def library(tmp_path: Path) -> AsyncIterator[Library]:
-    opened = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 def bus() -> MemoryBus:
     return MemoryBus()
 
