@@ -89,13 +89,16 @@ class Histories:
 
     def events(self, workflow_id: str, run_id: str) -> Iterator[str]:
         """Their types."""
+        for event in self.whole(workflow_id, run_id):
+            yield str(event["eventType"]).removeprefix("EVENT_TYPE_")
+
+    def whole(self, workflow_id: str, run_id: str) -> Iterator[dict[str, Any]]:
         token = ""
         while True:
             query = {"nextPageToken": token} if token else {}
             address = f"{self._base}/workflows/{workflow_id}/history"
             page = self._http.get(address, params={"execution.runId": run_id, **query}).raise_for_status().json()
-            for event in page["history"]["events"]:
-                yield str(event["eventType"]).removeprefix("EVENT_TYPE_")
+            yield from page["history"]["events"]
             token = page.get("nextPageToken") or ""
             if not token:
                 return
@@ -144,7 +147,7 @@ def main() -> None:
         Figure("events of the site's workflow, an item", events.total() / items),
         Figure("of these, words that it hears", events["WORKFLOW_EXECUTION_SIGNALED"] / items),
         Figure("of these, its workflow tasks", events["WORKFLOW_TASK_COMPLETED"] / items),
-        Figure("events of its longest history", max(each.total() for each in runs), target=10_000),
+        Figure("events of its longest history", max(each.total() for each in runs), target=2_000),
     ]
     print_figures("leases", figures)
     sys.exit(0 if all(figure.met for figure in figures) else 1)

@@ -5,14 +5,15 @@ from reelin.activities.bell import Bell
 from reelin.activities.expand import ExpandActivity
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
+from reelin.activities.leases import LeaseActivities
 from reelin.activities.places import Places, extra_places
 from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
 from reelin.activities.pulse import Pulse
 from reelin.activities.record import RecordActivities
 from reelin.activities.scratch import Scratch
-from reelin.activities.site import SiteActivities, SiteDesk
-from reelin.activities.starter import Starter
+from reelin.activities.site import SiteDesk
+from reelin.activities.starter import Start, Starter
 
 __all__ = [
     "BatchActivities",
@@ -20,14 +21,15 @@ __all__ = [
     "ExpandActivity",
     "FetchActivity",
     "Handover",
+    "LeaseActivities",
     "Places",
     "Presence",
     "ProbeActivity",
     "Pulse",
     "RecordActivities",
     "Scratch",
-    "SiteActivities",
     "SiteDesk",
+    "Start",
     "Starter",
     "extra_places",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from reelin.contracts.jobs import State
 from reelin.contracts.work import Attempt, FetchResult
 from reelin.library import JobRecord, Library
@@ -16,17 +14,11 @@ async def begin(library: Library, attempt: Attempt) -> FetchResult | None:
     cancelled while nobody listened, forgotten, or started anew by a newer run.
     """
     job = await library.jobs.begin(attempt.job.job_id, attempt.job.run, attempt.number)
-    return await _nothing_to_do(library, attempt, job)
+    return await nothing_to_do(library, attempt, job)
 
 
-async def wait_for_site(library: Library, attempt: Attempt, until: datetime | None) -> FetchResult | None:
-    """Marks the job waiting, or returns what there is to return instead, as `begin` does. `until`: its site is shut
-    so long, as far as is known."""
-    job = await library.jobs.wait_for_site(attempt.job.job_id, attempt.job.run, until)
-    return await _nothing_to_do(library, attempt, job)
-
-
-async def _nothing_to_do(library: Library, attempt: Attempt, job: JobRecord | None) -> FetchResult | None:
+async def nothing_to_do(library: Library, attempt: Attempt, job: JobRecord | None) -> FetchResult | None:
+    """What to return of a job as it stands now, or None where it is to go on."""
     if job is None or job.run != attempt.job.run:
         return FetchResult(state=State.CANCELLED)
     if job.state.final:

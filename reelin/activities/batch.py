@@ -12,12 +12,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.activities.bell import ItemListener
-from reelin.activities.site import SiteDesk
-from reelin.activities.starter import Starter
+from reelin.activities.starter import Start, Starter
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Counts, State
 from reelin.contracts.progress import JobTouched
-from reelin.contracts.work import ADVANCE, CALL_OFF, GIVE_UP_LISTING, LET_GO, PAUSE, Advance, FailedRecord, JobRequest
+from reelin.contracts.work import CALL_OFF, GIVE_UP_LISTING, LET_GO, PAUSE, Advance, FailedRecord, JobRequest
 from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
 
@@ -42,7 +41,7 @@ class BatchActivities:
         at_once: int,
         site_limits: Callable[[], Awaitable[SiteLimit]],
         bell: ItemListener,
-        desk: SiteDesk | None = None,
+        starter: Starter,
     ) -> None:
         self._client = client
         self._library = library
@@ -50,12 +49,7 @@ class BatchActivities:
         self._at_once = at_once
         self._site_limits = site_limits
         self._bell = bell
-        self._starter = Starter(client, desk)
-
-    @activity.defn(name=ADVANCE)
-    async def advance(self, job: JobRequest) -> Advance:
-        """The same for workflows that an earlier version began."""
-        return await self.let_go(job)
+        self._starter = starter
 
     @activity.defn(name=LET_GO)
     async def let_go(self, job: JobRequest) -> Advance:
@@ -129,21 +123,20 @@ class BatchActivities:
     async def _start(self, jobs: Sequence[JobRecord]) -> None:
         """What cannot be started now stays in the outbox, for the dispatcher."""
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
-        in_line = await self._starter.in_line(jobs)
+        unlimited = await self._starter.line_up(jobs)
 
-        async def start(job: JobRecord) -> bool:
+        async def start(job: JobRecord) -> Start:
             async with slots:
                 try:
-                    return await self._starter.start(job, in_line=job.id in in_line)
+                    return await self._starter.start(job)
                 except RPCError as error:
                     log.warning("an item cannot be started yet", job_id=job.id, reason=error.message)
-                    return False
+                    return Start.LATER
 
-        started = await asyncio.gather(*(start(job) for job in jobs))
-        there = [job for job, done in zip(jobs, started, strict=True) if done]
-        await self._starter.line_up(job for job in there if job.id in in_line)
-        done = [(job.id, job.run) for job in there]
-        for job_id in await self._library.jobs.mark_dispatched(done, in_line=in_line):
+        started = await asyncio.gather(*(start(job) for job in unlimited))
+        known = (Start.STARTED, Start.THERE_ALREADY)
+        done = [(job.id, job.run) for job, start in zip(unlimited, started, strict=True) if start in known]
+        for job_id in await self._library.jobs.mark_dispatched(done):
             await self._cancel(job_id)
 
     async def _cancel(self, job_id: str) -> None:

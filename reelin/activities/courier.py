@@ -17,6 +17,8 @@ from reelin.errors import Unavailable
 
 #: After a signal to a site, what is said to it is gathered for so long.
 REST_SECONDS = 0.1
+#: Of more the site reads itself who waits.
+MOST_ASKS = 50
 #: What a call raises when Temporal is away: the SDK's choice, on a connection and without one.
 _AWAY = (RPCError, RuntimeError)
 _RPC_PATIENCE = timedelta(seconds=5)
@@ -27,6 +29,7 @@ class _Post:
     """What goes to a site together. `fate`: None once it has arrived, or why it has not."""
 
     words: list[Ask | Done] = field(default_factory=list)
+    reread: bool = False
     fate: asyncio.Future[Unavailable | None] = field(default_factory=asyncio.Future)
 
 
@@ -59,16 +62,18 @@ class Courier:
         self._max_at_once = max_at_once
         self._rounds: dict[str, _Round] = {}
 
-    async def say(self, site: str, *words: Ask | Done, urgent: bool = False) -> None:
+    async def say(self, site: str, *words: Ask | Done, urgent: bool = False, reread: bool = False) -> None:
         """Returns when the site's workflow has them; it is started where it does not run. Raises Unavailable.
 
         They go at once if they are urgent or nothing was said for a while, else with all that is said meanwhile.
+        `reread`: the rows of those who wait have changed.
         """
-        if not words:
+        if not words and not reread:
             return
         way = self._rounds.get(site) or self._set_out(site)
         post = way.post
         post.words += words
+        post.reread |= reread
         if urgent:
             way.hurry.set()
         error = await asyncio.shield(post.fate)
@@ -91,7 +96,7 @@ class Courier:
 
     async def _go_round(self, site: str, way: _Round) -> None:
         try:
-            while way.post.words:
+            while way.post.words or way.post.reread:
                 await self._deliver(site, way.take())
                 await way.rest()
         finally:
@@ -100,17 +105,19 @@ class Courier:
     async def _deliver(self, site: str, post: _Post) -> None:
         error: Unavailable | None = Unavailable("Temporal", "it was not told")
         try:
-            await self._signal(site, post.words)
+            await self._signal(site, post)
             error = None
         except _AWAY as reason:
             error = Unavailable("Temporal", str(reason))
         finally:
             post.fate.set_result(error)
 
-    async def _signal(self, site: str, words: list[Ask | Done]) -> None:
+    async def _signal(self, site: str, post: _Post) -> None:
+        asks = tuple(word for word in post.words if isinstance(word, Ask))
         told = Words(
-            dones=tuple(word for word in words if isinstance(word, Done)),
-            asks=tuple(word for word in words if isinstance(word, Ask)),
+            dones=tuple(word for word in post.words if isinstance(word, Done)),
+            asks=asks[:MOST_ASKS],
+            reread=post.reread or len(asks) > MOST_ASKS,
         )
         await self._client.start_workflow(
             SITE_WORKFLOW,

@@ -8,14 +8,14 @@ from pathlib import Path
 from temporalio import activity
 
 from reelin.activities import publish
-from reelin.activities.attempt import begin, wait_for_site
+from reelin.activities.attempt import nothing_to_do
 from reelin.activities.bell import ItemListener
 from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
 from reelin.activities.places import Places
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
-from reelin.activities.site import SiteDesk, Visit
+from reelin.activities.site import SiteDesk, Visit, ask_of
 from reelin.contracts.jobs import Kind, Phase, State
 from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
@@ -56,29 +56,40 @@ class FetchActivity:
     async def fetch(self, attempt: Attempt) -> FetchResult:
         """Temporal may believe this attempt lost while it still runs here, and start another: the second one waits."""
         async with self._running.holding(attempt.job.job_id):
-            if not attempt.lease and await self._desk.needs_lease(attempt.job.site):
-                return await self._ask(attempt)
+            limited = await self._desk.needs_lease(attempt.job.site)
+            if limited and not attempt.leased:
+                waits = await self._wait_for_lease(attempt)
+                if waits is not None:
+                    return waits
             with self._places.taken(attempt.job.site):
                 async with self._desk.visiting(attempt) as visit:
-                    result = await self._fetch(attempt, visit)
-                    visit.served = result.state is State.COMPLETED or result.playlist
+                    result = await self._fetch(attempt, visit, limited=limited)
+                    visit.recorded = result.state is State.COMPLETED
+                    visit.served = visit.recorded or result.playlist
                     return result
 
-    async def _ask(self, attempt: Attempt) -> FetchResult:
-        """Nothing more: no place in this worker is taken while the job stands in line."""
-        reporter = Reporter(attempt, self._bus)
-        until = await self._desk.shut_until(attempt.job.site)
-        there_already = await wait_for_site(self._library, attempt, until)
-        reporter.touched()
-        if there_already is not None:
+    async def _wait_for_lease(self, attempt: Attempt) -> FetchResult | None:
+        """Nothing more: no place in this worker is taken while the job stands in line. None: it has a lease."""
+        job = await self._library.jobs.wait_for_lease(attempt.job.job_id, attempt.job.run)
+        there_already = await nothing_to_do(self._library, attempt, job)
+        if there_already is not None or job is None:
             return there_already
-        row = await self._library.jobs.find(attempt.job.job_id)
-        priority = attempt.job.priority if row is None else row.priority  # somebody may have changed it meanwhile
-        await self._desk.ask(attempt.job.model_copy(update={"priority": priority}))
+        if job.lease is not None:
+            return None
+        Reporter(attempt, self._bus).touched()
+        await self._desk.ask([(attempt.job.site, ask_of(job))])
         return FetchResult(state=State.WAITING, lease_wanted=True)
 
-    async def _fetch(self, attempt: Attempt, visit: Visit) -> FetchResult:
-        there_already = await begin(self._library, attempt)
+    async def _fetch(self, attempt: Attempt, visit: Visit, *, limited: bool) -> FetchResult:
+        job = attempt.job
+        row = await self._library.jobs.begin(job.job_id, job.run, attempt.number, with_lease=limited)
+        if row is not None and row.run == job.run:
+            visit.lease = row.lease
+        there_already = await nothing_to_do(self._library, attempt, row)
+        if there_already is None and limited and (row is None or row.lease is None):
+            # Its site has taken the lease back. Should it have given another one by now, the workflow knows.
+            waits = await self._wait_for_lease(attempt)
+            there_already = waits or FetchResult(state=State.WAITING, lease_wanted=True)
         if there_already is not None:
             if there_already.state is State.COMPLETED:
                 self._scratch.drop(attempt.job.job_id)

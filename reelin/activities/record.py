@@ -8,6 +8,7 @@ from temporalio import activity
 
 from reelin.activities.bell import ItemListener
 from reelin.activities.scratch import Scratch
+from reelin.activities.site import SiteDesk, ask_of
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import (
     RECORD_CANCELLED,
@@ -23,8 +24,11 @@ from reelin.progress import ProgressBus
 
 
 class RecordActivities:
-    def __init__(self, *, library: Library, bus: ProgressBus, scratch: Scratch, bell: ItemListener) -> None:
+    def __init__(
+        self, *, library: Library, bus: ProgressBus, scratch: Scratch, bell: ItemListener, desk: SiteDesk
+    ) -> None:
         self._bell = bell
+        self._desk = desk
         self._library = library
         self._bus = bus
         self._scratch = scratch
@@ -37,15 +41,23 @@ class RecordActivities:
             failure=record.failure,
             attempt=record.attempt,
             until=record.next_attempt_at,
+            for_lease=record.awaits_lease,
         )
         self._touched(record.job)
+        row = await self._library.jobs.find(record.job.job_id)
+        if row is not None and row.awaiting_lease_since is not None:
+            await self._desk.ask([(record.job.site, ask_of(row))])
 
     @activity.defn(name=RECORD_PAUSED)
-    async def record_paused(self, job: JobRequest) -> None:
-        """Unless it was resumed meanwhile."""
-        await self._library.jobs.pause(job.job_id, job.run)
+    async def record_paused(self, job: JobRequest) -> bool:
+        """Says whether the job is to stand still: it may have been resumed meanwhile."""
+        before = await self._library.jobs.find(job.job_id)
+        paused = await self._library.jobs.pause(job.job_id, job.run)
+        if paused and before is not None:
+            self._desk.give_back(job.site, job.job_id, before.lease)
         self._touched(job)
         await self._bell.item_changed(job.job_id)
+        return paused
 
     @activity.defn(name=RECORD_FAILED)
     async def record_failed(self, record: FailedRecord) -> None:
@@ -60,6 +72,8 @@ class RecordActivities:
         if row is None or (row.run == job.run and not row.keep_partial and row.state != "completed"):
             await asyncio.to_thread(self._scratch.drop, job.job_id)
         await self._library.jobs.cancel(job.job_id, job.run)
+        if row is not None and row.run == job.run:
+            self._desk.give_back(job.site, job.job_id, row.lease)
         self._touched(job)
         await self._bell.item_changed(job.job_id)
 

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from temporalio import activity
@@ -18,24 +19,14 @@ from temporalio.exceptions import ApplicationError
 from reelin.activities.courier import Courier
 from reelin.activities.failures import application_error
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import State
 from reelin.contracts.sites import (
-    CHECK_HOLDERS,
     COMPLAINTS,
-    LOAD_SITE,
-    RECORD_SITE,
     Ask,
-    Configure,
     Done,
-    Holders,
-    HoldersSeen,
-    Learnt,
-    SiteSituation,
-    StoredSite,
 )
-from reelin.contracts.work import Attempt, FailureReport, JobRequest
+from reelin.contracts.work import Attempt, FailureReport
 from reelin.errors import Unavailable
-from reelin.library import JobRecord, Library, SiteRecord
+from reelin.library import JobRecord, Library
 from reelin.library.unbroken import to_its_end
 
 log = structlog.get_logger(__name__)
@@ -52,9 +43,13 @@ _FIRST_COOLDOWN = timedelta(seconds=30)
 
 @dataclass(slots=True)
 class Visit:
-    """`served`: the site gave what was asked for. `flowing` says whether it is giving just now."""
+    """`lease`: the number of the leave with which it fetches; None: it needs none. `served`: the site gave what was
+    asked for; `recorded`: the row says so, and that the lease has ended. `flowing` says whether it is giving just now.
+    """
 
+    lease: int | None = None
     served: bool = False
+    recorded: bool = False
     flowing: Callable[[], bool] = lambda: False
 
 
@@ -65,6 +60,7 @@ class SiteDesk:
     def __init__(self, *, client: Client, library: Library, unlimited: Collection[str], max_at_once: int) -> None:
         self._courier = Courier(client, max_at_once)
         self._sites = library.sites
+        self._waiters = library.waiters
         self._unlimited = frozenset(unlimited)
         self._max_at_once = max_at_once
         self._known: dict[str, tuple[float, bool]] = {}
@@ -98,25 +94,29 @@ class SiteDesk:
 
         return limit_of
 
-    async def shut_until(self, site: str) -> datetime | None:
-        """Until when nobody gets a lease, as far as is known."""
-        row = await self._sites.find(site)
-        until = row.cooldown_until if row is not None else None
-        return until if until is not None and until > datetime.now(UTC) else None
+    async def ask(self, asks: Iterable[tuple[str, Ask]]) -> None:
+        """Tells sites who waits for them, as the rows say already. Raises Unavailable."""
+        by_site: defaultdict[str, list[Ask]] = defaultdict(list)
+        for site, ask in asks:
+            by_site[site].append(ask)
+        await asyncio.gather(*(self._courier.say(site, *those) for site, those in by_site.items()))
 
-    async def ask(self, *jobs: JobRequest) -> None:
-        """The answer is the signal LEASE_GRANTED to each job's workflow. Raises Unavailable."""
-        asks: defaultdict[str, list[Ask]] = defaultdict(list)
-        for job in jobs:
-            asks[job.site].append(Ask(job_id=job.job_id, run=job.run, owner=job.owner, priority=job.priority))
-        await asyncio.gather(*(self._courier.say(site, *those) for site, those in asks.items()))
+    async def reread(self, site: str) -> None:
+        """Has the site read who waits for it. Raises Unavailable."""
+        await self._courier.say(site, reread=True)
+
+    def give_back(self, site: str, job_id: str, lease: int | None) -> None:
+        """Of a job that ended, or stands still, as its row says. Nobody waits until the site has heard it."""
+        if lease is not None:
+            self._report(self._done(site, Done(job_id=job_id, lease=lease)))
 
     @contextlib.asynccontextmanager
     async def visiting(self, attempt: Attempt, *, in_line: bool = True) -> AsyncIterator[Visit]:
-        """Round all that is fetched from the job's site. However it ends, the site hears of it, unless Temporal will
-        run this again: then the lease stays with the job. Without a lease only complaints are told.
+        """Round all that is fetched from the job's site; within it the visit is told of the lease. However it ends,
+        the site hears of it, unless Temporal will run this again: then the lease stays with the job. Without a lease
+        only complaints are told.
 
-        `in_line`: the next attempt asks for a lease, so it need not wait for anything else.
+        `in_line`: the next attempt waits for a lease, so it need not wait for anything else.
         """
         visit = Visit()
         began_at = activity.info().started_time.timestamp()
@@ -128,58 +128,62 @@ class SiteDesk:
             if report is None or _worker_stops():
                 raise
             if report.kind not in COMPLAINTS:
-                self._give_back(attempt, success=False, kind=report.kind)
+                self._give_back(attempt, visit, success=False, kind=report.kind)
                 raise
-            if await to_its_end(self._complain(attempt, report, began_at)) and in_line:
+            if await to_its_end(self._complain(attempt, visit, report, began_at)) and in_line:
                 raise application_error(report.model_copy(update={"site_waits": True})) from None
             raise
         except BaseException:
             if _cancelled():
-                self._give_back(attempt, success=False)
+                self._give_back(attempt, visit, success=False)
             raise
-        self._give_back(attempt, success=visit.served)
+        self._give_back(attempt, visit, success=visit.served)
 
     @contextlib.asynccontextmanager
     async def _telling_that_it_flows(self, attempt: Attempt, visit: Visit) -> AsyncIterator[None]:
         """Once, and early: others may wait for nothing but the news that the site serves us again."""
-        telling = asyncio.create_task(self._tell_that_it_flows(attempt, visit)) if attempt.lease else None
+        telling = asyncio.create_task(self._tell_that_it_flows(attempt, visit))
         try:
             yield
         finally:
-            if telling is not None:
-                telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
 
     async def _tell_that_it_flows(self, attempt: Attempt, visit: Visit) -> None:
         flowing = False
         while not flowing:
             await asyncio.sleep(FLOWS_AFTER_SECONDS)
             flowing = visit.flowing()
-        job = attempt.job
-        await self._done(job.site, Done(job_id=job.job_id, run=job.run, success=True, goes_on=True))
-
-    def _give_back(self, attempt: Attempt, *, success: bool, kind: FailureKind | None = None) -> None:
-        """Nobody waits until the site has heard it: that is no work for this place in the worker."""
-        if attempt.lease:
+        if visit.lease is not None:
             job = attempt.job
-            done = Done(job_id=job.job_id, run=job.run, success=success, kind=kind)
-            report = asyncio.create_task(self._done(job.site, done))
-            self._reports.add(report)
-            report.add_done_callback(self._reports.discard)
+            done = Done(job_id=job.job_id, lease=visit.lease, success=True, goes_on=True)
+            await self._done(job.site, done)
 
-    async def _complain(self, attempt: Attempt, report: FailureReport, began_at: float) -> bool:
+    def _give_back(self, attempt: Attempt, visit: Visit, *, success: bool, kind: FailureKind | None = None) -> None:
+        """Nobody waits until the site has heard it: that is no work for this place in the worker."""
+        if visit.lease is not None:
+            job = attempt.job
+            done = Done(job_id=job.job_id, lease=visit.lease, success=success, kind=kind)
+            self._report(self._done(job.site, done) if visit.recorded else self._end_lease(job.site, done))
+
+    def _report(self, telling: Coroutine[Any, Any, bool]) -> None:
+        report = asyncio.create_task(telling)
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+    async def _complain(self, attempt: Attempt, visit: Visit, report: FailureReport, began_at: float) -> bool:
         """Whether the site has heard it."""
         job = attempt.job
-        if not attempt.lease:
+        if visit.lease is None:
             await self._limit(job.site, report)
         done = Done(
             job_id=job.job_id,
-            run=job.run,
+            lease=visit.lease,
             kind=report.kind,
             retry_after_seconds=report.retry_after_seconds,
             began_at=began_at,
         )
-        return await self._done(job.site, done, urgent=True)
+        return await self._end_lease(job.site, done, urgent=True)
 
     async def _limit(self, site: str, report: FailureReport) -> None:
         asked = report.retry_after_seconds
@@ -187,6 +191,17 @@ class SiteDesk:
         await self._sites.complained(site, FailureKind(report.kind), datetime.now(UTC) + wait)
         self._known.pop(site, None)
         log.info("a site complained: it needs leases now", site=site, kind=report.kind)
+
+    async def _end_lease(self, site: str, done: Done, *, urgent: bool = False) -> bool:
+        """First in the row: the site may give it to somebody else as soon as it hears of it. Where that cannot be, it
+        looks at the row by and by."""
+        try:
+            if done.lease is not None:
+                await self._waiters.give_back(done.job_id, done.lease)
+        except Unavailable as error:
+            log.warning("a lease ends later", site=site, job_id=done.job_id, reason=error.reason)
+            return False
+        return await self._done(site, done, urgent=urgent)
 
     async def _done(self, site: str, done: Done, *, urgent: bool = False) -> bool:
         """Where Temporal is away, the site finds out by itself that the holder no longer runs."""
@@ -198,39 +213,14 @@ class SiteDesk:
         return True
 
 
-class SiteActivities:
-    """What a SiteWorkflow asks of the library."""
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
-
-    @activity.defn(name=LOAD_SITE)
-    async def load_site(self, site: str) -> StoredSite:
-        return _stored(await self._library.sites.find(site))
-
-    @activity.defn(name=RECORD_SITE)
-    async def record_site(self, situation: SiteSituation) -> StoredSite:
-        return _stored(await self._library.sites.record(situation))
-
-    @activity.defn(name=CHECK_HOLDERS)
-    async def check_holders(self, question: Holders) -> HoldersSeen:
-        rows = {job.id: job for job in await self._library.jobs.many(each.job_id for each in question.holders)}
-        gone = tuple(each for each in question.holders if _gone(rows.get(each.job_id), each.run))
-        there = (rows[each.job_id] for each in question.holders if each not in gone)
-        return HoldersSeen(gone=gone, missing=tuple(job.id for job in there if job.state is not State.RUNNING))
-
-
-def _gone(job: JobRecord | None, run: int) -> bool:
-    return job is None or job.run != run or job.state.final or job.state is State.PAUSED
-
-
-def _stored(row: SiteRecord | None) -> StoredSite:
-    if row is None:
-        return StoredSite()
-    return StoredSite(
-        settings=Configure(max_at_once=row.max_at_once, requests_per_hour=row.requests_per_hour),
-        learnt=Learnt.model_validate(row.learnt or {}),
-        recorded=row.recorded,
+def ask_of(job: JobRecord) -> Ask:
+    since = job.awaiting_lease_since
+    return Ask(
+        job_id=job.id,
+        run=job.run,
+        owner=job.owner,
+        priority=job.priority,
+        since=0 if since is None else since.timestamp(),
     )
 
 

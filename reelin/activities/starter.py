@@ -1,9 +1,11 @@
-"""Starts the workflow of a job: for the dispatcher, and for batches that let an item go."""
+"""Starts the workflow of a job: for the dispatcher, for batches that let an item go, and for sites that let one in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from enum import Enum
 
+import structlog
 from temporalio.client import Client
 from temporalio.common import (
     Priority,
@@ -14,8 +16,10 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.activities.site import SiteDesk
+from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import Kind
 from reelin.contracts.work import (
     BULK_WORKFLOW,
@@ -24,50 +28,64 @@ from reelin.contracts.work import (
     PLAYLIST_WORKFLOW,
     WORKFLOW_QUEUE,
 )
-from reelin.library import JobRecord
+from reelin.library import JobRecord, Library
+
+log = structlog.get_logger(__name__)
 
 _WORKFLOWS = {Kind.INFO: INFO_WORKFLOW, Kind.PLAYLIST: PLAYLIST_WORKFLOW, Kind.BULK: BULK_WORKFLOW}
+#: What Temporal says of a request that it will never take, however often it is sent.
+_NEVER = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
+
+
+class Start(Enum):
+    """What came of starting a workflow."""
+
+    STARTED = "started"
+    THERE_ALREADY = "there_already"  #: This very run is a workflow: we crashed before it was noted.
+    LATER = "later"  #: An older run of the job is still ending.
+    REFUSED = "refused"  #: Temporal will never take it: the job has failed.
 
 
 class Starter:
-    """Without a `desk` every download asks its site for itself."""
+    """Without a `desk` no site needs a lease."""
 
-    def __init__(self, client: Client, desk: SiteDesk | None = None) -> None:
+    def __init__(self, client: Client, library: Library, desk: SiteDesk | None = None) -> None:
         self._client = client
+        self._library = library
         self._desk = desk
 
-    async def in_line(self, jobs: Iterable[JobRecord]) -> frozenset[str]:
-        """Those whose sites have to let them in, as far as is known; by id."""
+    async def line_up(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
+        """Puts those whose sites have to let them in into their sites' lines; returns the others.
+
+        Raises Unavailable where a site cannot be told: its line stands in rows, and it is told again.
+        """
         if self._desk is None:
-            return frozenset()
+            return list(jobs)
         downloads = [job for job in jobs if job.kind not in _WORKFLOWS]
         limited = {site for site in {job.site or "" for job in downloads} if await self._desk.needs_lease(site)}
-        return frozenset(job.id for job in downloads if (job.site or "") in limited)
+        waiting = {job.id for job in downloads if (job.site or "") in limited}
+        if waiting:
+            await self._desk.ask(await self._library.waiters.line_up(waiting))
+        return [job for job in jobs if job.id not in waiting]
 
-    async def start(self, job: JobRecord, *, in_line: bool = False) -> bool:
-        """Whether this run of the job is a workflow now. False while an older run of it is still ending.
-
-        `in_line`: it waits for its site, which `line_up` asks. Raises what the client raises.
-        """
+    async def start(self, job: JobRecord, *, leased: bool = False) -> Start:
+        """`leased`: its site has let it in. Raises RPCError, and what else the client raises where Temporal is away."""
         try:
-            await self._start(job, in_line=in_line)
+            await self._start(job, leased=leased)
         except WorkflowAlreadyStartedError:
-            return await self._is_this_run(job)
-        return True
+            return Start.THERE_ALREADY if await self._is_this_run(job) else Start.LATER
+        except RPCError as error:
+            if error.status not in _NEVER:
+                raise
+            log.error("Temporal does not take a job", job_id=job.id, reason=error.message)
+            await self._library.jobs.fail(job.id, job.run, failure=_refused(error))
+            return Start.REFUSED
+        return Start.STARTED
 
-    async def line_up(self, jobs: Iterable[JobRecord]) -> None:
-        """Asks the sites of those that were started in line, each with one word for all. Raises Unavailable.
-
-        Asking twice is harmless: whoever notes that a job was started does it afterwards, so that one whose site was
-        not asked, because of a crash, is still to be started.
-        """
-        if self._desk is not None:
-            await self._desk.ask(*(job.request() for job in jobs))
-
-    async def _start(self, job: JobRecord, *, in_line: bool) -> None:
+    async def _start(self, job: JobRecord, *, leased: bool) -> None:
         await self._client.start_workflow(
             _WORKFLOWS.get(job.kind, DOWNLOAD_WORKFLOW),
-            job.request().model_copy(update={"in_line": in_line}),
+            job.request().model_copy(update={"leased": leased}),
             id=job.id,
             task_queue=WORKFLOW_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
@@ -83,6 +101,15 @@ class Starter:
         """Whether what runs under this id is this run (we crashed before noting it), and not an older one's end."""
         description = await self._client.get_workflow_handle(job.id).describe()
         return await description.memo_value("run", 0, type_hint=int) == job.run
+
+
+def _refused(error: RPCError) -> Failure:
+    return Failure(
+        kind=FailureKind.INTERNAL,
+        message=f"Temporal does not take the job ({error.message.splitlines()[0][:200] if error.message else error}).",
+        remedy=REMEDIES[FailureKind.INTERNAL],
+        retryable=True,
+    )
 
 
 def _turn(job: JobRecord) -> Priority:

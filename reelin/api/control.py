@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import Field
 
 from reelin.contracts.model import Message
-from reelin.contracts.sites import Configure, Prioritise
+from reelin.contracts.sites import Configure
 
 
 class Queue(Message):
@@ -35,11 +35,8 @@ class WorkflowControl(Protocol):
     async def configure_site(self, site: str, settings: Configure) -> None:
         """Tells the site's workflow what people set; nothing happens if there is none just now. Raises Unavailable."""
 
-    async def prioritise_at_site(self, site: str, wish: Prioritise) -> None:
-        """Tells the site's workflow who comes sooner or later; nothing happens if there is none just now.
-
-        Raises Unavailable.
-        """
+    async def reread_waiters(self, site: str) -> None:
+        """Tells the site's workflow that who waits for it, or how urgently, has changed. Raises Unavailable."""
 
     async def check(self) -> str | None:
         """Why Temporal is not ready, or None."""

@@ -1,15 +1,15 @@
-"""Empties the outbox: starts a workflow for each job that was accepted and that Temporal does not know yet."""
+"""Empties the outbox: each job that was accepted and that Temporal does not know yet is put into the line of its site,
+or becomes a workflow where no site has to let it in."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
 
 import structlog
 from temporalio.client import Client
 
-from reelin.activities import SiteDesk, Starter
+from reelin.activities import SiteDesk, Start, Starter
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 #: Whose turn it is, is asked anew after so many.
 BATCH = 40
+#: Jobs that a transaction puts into their site's line.
+LINED_UP_AT_ONCE = 500
 #: Starting is cheap for Temporal and not for this process: more at once would make those who submit wait.
 AT_ONCE = 8
 SECONDS_BETWEEN_LOOKS = 30.0
@@ -32,10 +34,12 @@ class Dispatcher:
     def __init__(self, library: Library, client: Client, desk: SiteDesk | None = None) -> None:
         self._library = library
         self._client = client
-        self._starter = Starter(client, desk)
+        self._desk = desk
+        self._starter = Starter(client, library, desk)
         self._woken = asyncio.Event()
         self._away = False
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._untold: set[str] = set()  #: Sites that do not know yet that somebody waits for them.
 
     def wake(self) -> None:
         self._woken.set()
@@ -50,43 +54,73 @@ class Dispatcher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), SECONDS_BETWEEN_LOOKS)
 
+    async def tell_sites(self) -> None:
+        """Has every site for which somebody waits read its line: a word that was lost costs until the next time."""
+        if self._desk is not None:
+            self._untold.update(await self._library.waiters.sites())
+            await self._tell_untold()
+
     async def _empty_outbox(self) -> bool:
         """Starts what waits; says whether something could not be started."""
         while True:
+            told = await self._line_up()
             waiting = await self._library.jobs.undispatched(limit=BATCH)
-            in_line = await self._starter.in_line(waiting)
-            started = await asyncio.gather(*(self._start(job, in_line=job.id in in_line) for job in waiting))
-            there = [job for job, done in zip(waiting, started, strict=True) if done]
-            if not await self._line_up(job for job in there if job.id in in_line):
-                return True
-            await self._mark(there, in_line)
-            if not all(started):
+            started = await asyncio.gather(*(self._start(job) for job in waiting))
+            await self._mark([job for job, done in zip(waiting, started, strict=True) if done])
+            if not told or not all(started):
                 return True
             if len(waiting) < BATCH:
                 return False
 
-    async def _line_up(self, jobs: Iterable[JobRecord]) -> bool:
-        """Whether their sites were asked. If not they stay in the outbox: to be found as started, and asked for."""
-        try:
-            await self._starter.line_up(jobs)
-        except Unavailable as error:
-            log.warning("sites cannot be asked yet; jobs wait in the outbox", reason=error.reason)
-            return False
+    async def _line_up(self) -> bool:
+        """Whether all sites have heard who waits for them. Those that have not are told again; the rows know."""
+        if self._desk is None:
+            return True
+        for site in await self._library.waiters.sites_in_outbox():
+            if await self._desk.needs_lease(site):
+                await self._line_up_site(self._desk, site)
+        return await self._tell_untold()
+
+    async def _line_up_site(self, desk: SiteDesk, site: str) -> None:
+        more = True
+        while more:
+            asks = await self._library.waiters.line_up_site(site, at_most=LINED_UP_AT_ONCE)
+            more = len(asks) == LINED_UP_AT_ONCE
+            try:
+                await desk.ask([(site, ask) for ask in asks])
+            except Unavailable:
+                self._untold.add(site)
+
+    async def _tell_untold(self) -> bool:
+        if self._desk is None or not self._untold:
+            return True
+        sites, self._untold = self._untold, set()
+        heard = await asyncio.gather(*(self._tell(self._desk, site) for site in sites))
+        return all(heard)
+
+    async def _tell(self, desk: SiteDesk, site: str) -> bool:
+        async with self._slots:
+            try:
+                await desk.reread(site)
+            except Unavailable as error:
+                log.warning("a site cannot be asked yet; jobs wait in its line", site=site, reason=error.reason)
+                self._untold.add(site)
+                return False
         return True
 
-    async def _mark(self, started: list[JobRecord], in_line: frozenset[str]) -> None:
+    async def _mark(self, started: list[JobRecord]) -> None:
         """A job whose cancel was asked for while it was being started is cancelled now."""
-        done = [(job.id, job.run) for job in started]
-        for job_id in await self._library.jobs.mark_dispatched(done, in_line=in_line):
+        for job_id in await self._library.jobs.mark_dispatched((job.id, job.run) for job in started):
             with contextlib.suppress(*TEMPORAL_AWAY):  # the reconciler passes the wish on later
                 await self._client.get_workflow_handle(job_id).cancel()
 
-    async def _start(self, job: JobRecord, *, in_line: bool) -> bool:
+    async def _start(self, job: JobRecord) -> bool:
+        """Whether there is nothing more to do for it: Temporal has it, or will never take it."""
         try:
             async with self._slots:
-                started = await self._starter.start(job, in_line=in_line)
+                start = await self._starter.start(job)
             self._away = False
-            return started
+            return start is not Start.LATER
         except TEMPORAL_AWAY as error:
             if not self._away:
                 log.warning("Temporal does not answer; jobs wait in the outbox", reason=first_line(error))

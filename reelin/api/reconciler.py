@@ -8,7 +8,12 @@ from collections.abc import Container, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHistoryEventFilterType,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.api.dispatcher import Dispatcher
@@ -27,9 +32,13 @@ SECONDS_BETWEEN_SWEEPS = 30.0
 SECONDS_UNTIL_ITEMS_END = 2.0
 #: A workflow that was started just now may not be listed yet.
 SETTLING = timedelta(seconds=5)
-_ENDED_BY_A_PERSON = frozenset(
-    {WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TIMED_OUT}
-)
+_ENDED_BY_SOMEBODY = frozenset({WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.CANCELED})
+#: Who ends workflows for Temporal's own reasons: their history has grown too long or too large.
+_TEMPORAL_ITSELF = "history-service"
+#: A job that no worker has and that waits for nothing is asked to look at its row again after so long.
+STANDS_STILL = timedelta(seconds=30)
+#: So many of those are looked at in one sweep: each costs Temporal some milliseconds.
+LOOKED_AT = 50
 
 
 class Reconciler:
@@ -41,6 +50,8 @@ class Reconciler:
         self._bus = bus
         self._dispatcher = dispatcher
         self._items_are_ending = False
+        self._may_look_at = 0
+        self._looked_at = ""  #: The next sweep goes on with the ids after this one.
 
     async def run(self) -> None:
         """At once, then every 30 s, until cancelled."""
@@ -54,12 +65,16 @@ class Reconciler:
     async def sweep(self) -> int:
         """One comparison; returns how many jobs were healed. Raises TEMPORAL_AWAY."""
         self._dispatcher.wake()
+        await self._dispatcher.tell_sites()
         self._items_are_ending = False
+        self._may_look_at = LOOKED_AT
         running: set[str] | None = None
         healed = 0
-        async for page in self._library.jobs.unfinished_pages():
+        async for page in self._library.jobs.dispatched_pages():
             running = await self._running_ids() if running is None else running
             healed += await self._compare(page, running)
+        if self._may_look_at > 0:
+            self._looked_at = ""
         return healed
 
     async def _compare(self, page: Sequence[JobRecord], running: Container[str]) -> int:
@@ -72,7 +87,22 @@ class Reconciler:
                 healed += 1
             elif job.cancel_requested or job.resumed or (job.pause_requested and job.state is not State.PAUSED):
                 await self._pass_on(job)
+            elif self._may_look_at > 0 and job.id > self._looked_at and _may_stand_still(job):
+                self._may_look_at, self._looked_at = self._may_look_at - 1, job.id
+                await self._wake(job)
         return healed
+
+    async def _wake(self, job: JobRecord) -> None:
+        """What a word that was lost leaves: the row says that the job goes on, and its workflow waits to be told so.
+        One that waits for nothing but a worker is left alone."""
+        description = await self._describe(job.id)
+        if description is None or not await self._is_this_run(job, description):
+            return
+        raw = description.raw_description
+        if not raw.pending_activities and not raw.HasField("pending_workflow_task"):
+            log.warning("woke a job that stood still", job_id=job.id, row_said=job.state)
+            with contextlib.suppress(RPCError):  # it has ended meanwhile
+                await self._client.get_workflow_handle(job.id, run_id=description.run_id).signal(RESUME)
 
     async def _pass_on(self, job: JobRecord) -> None:
         """A wish that Temporal may not have heard of, to this run and no other. Hearing it twice does no harm."""
@@ -99,7 +129,7 @@ class Reconciler:
         status = None if description is None else description.status
         if status is WorkflowExecutionStatus.RUNNING:
             return False
-        if status in _ENDED_BY_A_PERSON and await self._is_this_run(job, description):
+        if status in _ENDED_BY_SOMEBODY and await self._is_this_run(job, description) and await self._by_a_person(job):
             await self._end(job)
         elif status is WorkflowExecutionStatus.FAILED and await self._is_this_run(job, description):
             await self._library.jobs.fail(job.id, job.run, failure=_WORKFLOW_FAILED)
@@ -122,6 +152,14 @@ class Reconciler:
         if await self._library.window.finish(job.id, job.run, cancelled=True) is None:
             self._items_are_ending = True
 
+    async def _by_a_person(self, job: JobRecord) -> bool:
+        """Whether somebody ended the workflow, and not Temporal itself, which says nothing of what is wanted."""
+        handle = self._client.get_workflow_handle(job.id)
+        async for event in handle.fetch_history_events(event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT):
+            if event.HasField("workflow_execution_terminated_event_attributes"):
+                return event.workflow_execution_terminated_event_attributes.identity != _TEMPORAL_ITSELF
+        return True
+
     async def _is_this_run(self, job: JobRecord, description: WorkflowExecutionDescription | None) -> bool:
         return description is not None and await description.memo_value("run", 0, type_hint=int) == job.run
 
@@ -132,6 +170,13 @@ class Reconciler:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
+
+
+def _may_stand_still(job: JobRecord) -> bool:
+    """No worker has it, it waits for no moment and stands in no line; its version is when its row changed last."""
+    if job.state is not State.QUEUED or job.kind in BATCH_KINDS:
+        return False
+    return datetime.now(UTC) - datetime.fromtimestamp(job.version / 1_000_000, UTC) > STANDS_STILL
 
 
 _WORKFLOW_FAILED = Failure(

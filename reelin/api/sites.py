@@ -97,7 +97,7 @@ class SiteRoutes:
         return Response(page.model_dump_json(), media_type="application/json")
 
     async def look(self, site: str) -> Response:
-        """`in_use` and `waiting` are at most a second old."""
+        """`in_use` and `waiting` are counted now; what it complained of is at most a second old."""
         return self._answer(await self._sites.get(site))
 
     async def configure(self, site: str, settings: SiteSettings) -> Response:

@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from reelin.api.control import Queue
 from reelin.api.dispatcher import Dispatcher
 from reelin.contracts.model import Message
-from reelin.contracts.sites import CONFIGURE, PRIORITISE, Configure, Prioritise, site_workflow_id
+from reelin.contracts.sites import CONFIGURE, WORDS, Configure, Words, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 from reelin.process import Attention
@@ -51,9 +51,9 @@ class TemporalControl:
         """Raises Unavailable."""
         await self._tell_site(site, CONFIGURE, settings)
 
-    async def prioritise_at_site(self, site: str, wish: Prioritise) -> None:
+    async def reread_waiters(self, site: str) -> None:
         """Raises Unavailable."""
-        await self._tell_site(site, PRIORITISE, wish)
+        await self._tell_site(site, WORDS, Words(reread=True))
 
     async def _tell_site(self, site: str, name: str, message: Message) -> None:
         with _answered():

@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 
 from reelin.api.parts import Parts
-from reelin.contracts.sites import Prioritise
 from reelin.contracts.work import PAUSE, POKE, RESUME
 from reelin.errors import Unavailable
 from reelin.library import Granted, JobFilter, JobRecord, Wish
@@ -47,12 +46,11 @@ async def grant_all(parts: Parts, wish: Wish, wanted: JobFilter, *, keep_partial
 
 
 async def tell_sites(parts: Parts, job_id: str, priority: int) -> None:
-    """Who stands in a site's line has its priority there too. Where Temporal is away, they say it when
-    they ask again."""
-    lines = await parts.library.wishes.waiting_at_sites(job_id, priority)
+    """Who stands in a site's line has its priority there too: it stands in the rows, which the site reads again.
+    Where Temporal is away, it does so when it is back."""
     try:
-        for site, waiting in lines.items():
-            await parts.control.prioritise_at_site(site, Prioritise(job_ids=waiting, priority=priority))
+        for site in await parts.library.wishes.sites_waited_for(job_id, priority):
+            await parts.control.reread_waiters(site)
     except Unavailable as error:
         _log.warning("A priority waits for Temporal", job_id=job_id, reason=error.reason, action="prioritise")
 

@@ -13,14 +13,13 @@ from reelin.contracts.failures import FailureKind
 from reelin.contracts.model import Message
 
 # Signals to a SiteWorkflow, and its activities, by name.
-ASK = "ask"
-DONE = "done"
 WORDS = "words"
 CONFIGURE = "configure"
-PRIORITISE = "prioritise"
 LOAD_SITE = "load_site"
+READ_WAITERS = "read_waiters"
+GRANT_LEASES = "grant_leases"
+CHECK_LEASES = "check_leases"
 RECORD_SITE = "record_site"
-CHECK_HOLDERS = "check_holders"
 
 #: What a site says when it has had enough.
 COMPLAINTS = frozenset({FailureKind.RATE_LIMITED, FailureKind.BOT_CHECK})
@@ -31,29 +30,25 @@ def site_workflow_id(site: str) -> str:
 
 
 class Ask(Message):
-    """A job wants a lease. Asking again is harmless: it keeps its place in line, or is told again that it has one."""
+    """A job waits for a lease: its row says so already, and this is a hint that saves reading it. `since`: see
+    `jobs.awaiting_lease_since`, in seconds since the epoch."""
 
     job_id: str
     run: int
     owner: str
     priority: int = 3  #: 1 first … 5 last
-
-
-class Prioritise(Message):
-    """These come sooner or later from now on, where they stand in line."""
-
-    job_ids: tuple[str, ...]
-    priority: int
+    since: float = 0
 
 
 class Done(Message):
     """A job gives its lease back, or complains without having one. `success`: the site served it; `kind`: why not.
+    `lease` is the lease's number; None: it had none.
 
     `goes_on`: it is being served, and keeps its lease. A probe that takes hours need not keep the site shut.
     """
 
     job_id: str
-    run: int
+    lease: int | None = None
     success: bool = False
     goes_on: bool = False
     kind: FailureKind | None = None
@@ -62,10 +57,12 @@ class Done(Message):
 
 
 class Words(Message):
-    """What several jobs have to say, in one signal. Who gives a lease back is heard first."""
+    """What several jobs have to say, in one signal. Who gives a lease back is heard first. `reread`: others wait, or
+    what they want has changed; the rows say how."""
 
     dones: tuple[Done, ...] = ()
     asks: tuple[Ask, ...] = ()
+    reread: bool = False
 
 
 class Configure(Message):
@@ -95,30 +92,24 @@ class Learnt(Message):
 
 
 class Lease(Message):
+    """Leave to fetch from the site. Its number stands in the job's row, which is what counts: without it nothing is
+    fetched."""
+
     job_id: str
     run: int
+    number: int
     owner: str
     since: float
     missing_since: float | None = None  #: Its holder was not seen running from then on.
 
 
-class Place(Message):
-    """A place in line."""
-
-    ask: Ask
-    arrival: int
-    asked_at: float  #: The last time.
-
-
 class SiteState(Message):
-    """All that a SiteWorkflow knows, handed on when it continues as new."""
+    """What a SiteWorkflow hands on when it continues as new. Who waits stands in rows."""
 
     settings: Configure = Configure()
     learnt: Learnt = Learnt()
     leases: tuple[Lease, ...] = ()
-    line: tuple[Place, ...] = ()
     served: dict[str, int] = Field(default_factory=dict)  #: Owner → the number of the last lease that they got.
-    serial: int = 0
     recorded: int = 0  #: How often the row was written: a write that comes late changes nothing.
 
 
@@ -135,32 +126,46 @@ class SiteSituation(Message):
 
     site: str
     number: int
-    in_use: int
-    waiting: int
     cooldown_until: datetime | None
     reason: FailureKind | None
     learnt: Learnt
 
 
+class Waiters(Message):
+    """The front of a site's line, in order, and how many wait altogether."""
+
+    front: tuple[Ask, ...] = ()
+    total: int = 0
+
+
 class StoredSite(Message):
-    """What `load_site` and `record_site` answer."""
+    """What `load_site` and `record_site` answer. `leases` and `waiters` are what the rows say, and for `load_site`
+    only."""
 
     settings: Configure = Configure()
     learnt: Learnt = Learnt()
     recorded: int = 0
+    leases: tuple[Lease, ...] = ()
+    waiters: Waiters = Waiters()
 
 
-class Holder(Message):
-    job_id: str
-    run: int
+class Leases(Message):
+    """To be granted, or to be looked at. `expired`, by number: they end if their holder still does not run."""
+
+    leases: tuple[Lease, ...]
+    expired: tuple[int, ...] = ()
 
 
-class Holders(Message):
-    holders: tuple[Holder, ...]
+class LeasesGranted(Message):
+    """By number: `refused` belong to jobs that wait no more, or not yet again; those of `later` still end an older
+    run, and are to be asked about soon."""
+
+    refused: tuple[int, ...] = ()
+    later: tuple[int, ...] = ()
 
 
-class HoldersSeen(Message):
-    """`gone` will not come back to their lease; `missing`, by job id, do not run just now."""
+class LeasesSeen(Message):
+    """By number: `gone` are not held any more; the holders of `missing` do not run just now."""
 
-    gone: tuple[Holder, ...] = ()
-    missing: tuple[str, ...] = ()
+    gone: tuple[int, ...] = ()
+    missing: tuple[int, ...] = ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from reelin.contracts.failures import Failure, FailureKind
 from reelin.contracts.jobs import Counts, Kind, State
 from reelin.contracts.model import Message
@@ -33,7 +35,6 @@ RECORD_CANCELLED = "record_cancelled"
 RECORD_PAUSED = "record_paused"
 EXPAND = "expand"
 LET_GO = "let_go"
-ADVANCE = "advance"  # what earlier versions call let_go; theirs takes a batch for over that is still being listed
 CALL_OFF = "call_off"
 GIVE_UP_LISTING = "give_up_listing"
 
@@ -47,6 +48,23 @@ POKE = "poke"
 WORKER_STOPPING = "WorkerStopping"
 #: The same for a download that came to a worker without a place for it.
 NO_PLACE = "NoPlace"
+
+
+class Tally(Message):
+    """How often, and since when, each kind of failure has occurred in a run."""
+
+    counts: dict[FailureKind, int] = Field(default_factory=dict)
+    first: dict[FailureKind, datetime] = Field(default_factory=dict)
+
+
+class Carried(Message):
+    """What a workflow hands on when it begins a new history in the middle of a run."""
+
+    number: int
+    fresh: bool
+    tally: Tally
+    leased: bool = False
+    awaits_lease: bool = False  #: It stands in its site's line already.
 
 
 class JobRequest(Message):
@@ -69,17 +87,21 @@ class JobRequest(Message):
     parent_id: str | None = None
     position: int | None = None
     depth: int = 0  #: 0: submitted; 1: an item of a batch; 2: of a playlist in a batch
-    in_line: bool = False  #: Whoever started it asks its site to let it in; it need not ask for itself.
+    leased: bool = False  #: Its site let it in before it was started.
+    carried: Carried | None = None  #: By the history before, where this is not the first one of the run.
     entry: dict[str, Any] | None = None  #: What its playlist said of it: url, title and the like, as yt-dlp names them.
 
 
 class Attempt(Message):
-    """Input of `fetch`, `probe` and `expand`. `number` counts attempts within the run, from 1."""
+    """Input of `fetch`, `probe` and `expand`. `number` counts attempts within the run, from 1.
+
+    `leased`: its site has let it in, as far as the workflow knows; the job's row says whether it still has that leave.
+    """
 
     job: JobRequest
     number: int
     fresh: bool = False  #: Drop the partial files first (after a resume_conflict).
-    lease: bool = False  #: Its site has let it in.
+    leased: bool = False
 
 
 class FetchResult(Message):
@@ -117,10 +139,13 @@ class FailureReport(Message):
 
 
 class WaitingRecord(Message):
+    """`awaits_lease`: it waits for its site, and stands in the site's line from now on."""
+
     job: JobRequest
     failure: Failure
     attempt: int
     next_attempt_at: datetime
+    awaits_lease: bool = False
 
 
 class FailedRecord(Message):

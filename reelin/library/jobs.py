@@ -6,29 +6,33 @@ or late, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State, Throughput
 from reelin.library.database import Database
-from reelin.library.following import TAKEN_OVER, follow, follow_all, taking_over
+from reelin.library.following import TAKEN_OVER, follow, taking_over
 from reelin.library.forgetting import Forgetting
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
 from reelin.library.rows import find, get, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
-from reelin.library.tables import items, jobs, sites
+from reelin.library.tables import items, jobs
 from reelin.library.unbroken import unbroken
+from reelin.library.waiters import OUTBOX, distinct_values, wait_for_lease
 from reelin.library.wishes import Wish, WishStore
 
 _FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
+#: Of the outbox: sites that one statement looks at, and jobs of each where there are very many sites.
+_TERMS, _FEWEST_OF_A_SITE = 100, 4
 
 
 class JobStore:
@@ -164,9 +168,10 @@ class JobStore:
         completed, size = found.get(State.COMPLETED, (0, 0))
         return Throughput(completed=completed, failed=found.get(State.FAILED, (0, 0))[0], bytes=size)
 
-    async def unfinished_pages(self, *, size: int = 1000) -> AsyncIterator[list[JobRecord]]:
-        """All unfinished jobs, some at a time, without those that a batch holds back: they are counted there."""
-        query = select(jobs).where(~jobs.c.held, jobs.c.state.in_(_UNFINISHED)).order_by(jobs.c.id).limit(size)
+    async def dispatched_pages(self, *, size: int = 1000) -> AsyncIterator[list[JobRecord]]:
+        """All unfinished jobs that Temporal was told of, some at a time. What waits to be started is not looked at."""
+        known = (~jobs.c.held, jobs.c.state.in_(_UNFINISHED), jobs.c.dispatched_at.is_not(None))
+        query = select(jobs).where(*known).order_by(jobs.c.id).limit(size)
         page = await self._list(query)
         while page:
             yield page
@@ -174,47 +179,48 @@ class JobStore:
 
     # What the dispatcher and the reconciler do.
 
+    @unbroken
     async def undispatched(self, *, limit: int = 500) -> list[JobRecord]:
-        """The outbox: accepted, and not yet known to Temporal. Most urgent first, then in turn from each site."""
-        within_site = (jobs.c.priority, jobs.c.submitted_at)
-        turn = func.row_number().over(partition_by=jobs.c.site, order_by=within_site)
-        outbox = (~jobs.c.held, jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
-        turns = select(jobs.c.id, turn.label("turn")).where(*outbox).subquery()
-        query = select(jobs).join(turns, turns.c.id == jobs.c.id)
-        return await self._list(query.order_by(jobs.c.priority, turns.c.turn, jobs.c.submitted_at).limit(limit))
+        """The front of the outbox: accepted, and not yet known to Temporal. Most urgent first, then in turn from each
+        site. Looks at some of each site, however many there are."""
+        async with self._database.reading() as connection:
+            of_site = [jobs.c.site == site for site in await distinct_values(connection, jobs.c.site, OUTBOX)]
+            each = max(_FEWEST_OF_A_SITE, 2 * limit // (1 + len(of_site)))
+            first = [_first_of(and_(OUTBOX, mine), each) for mine in (*of_site, jobs.c.site.is_(None))]
+            found: list[JobRecord] = []
+            for start in range(0, len(first), _TERMS):
+                rows = await connection.execute(union_all(*first[start : start + _TERMS]))
+                found += [record(row) for row in rows]
+        return _in_turn(found)[:limit]
 
     @unbroken
-    async def mark_dispatched(self, started: Iterable[tuple[str, int]], *, in_line: Collection[str] = ()) -> list[str]:
-        """Notes (job id, run) pairs that Temporal has; returns the ids whose cancel was asked for meanwhile.
-
-        `in_line`: ids of those that wait for their site, unless they are further already.
-        """
+    async def mark_dispatched(self, started: Iterable[tuple[str, int]]) -> list[str]:
+        """Notes (job id, run) pairs that Temporal has; returns the ids whose cancel was asked for meanwhile."""
         pairs = list(started)
         if not pairs:
             return []
         mine = or_(*(and_(jobs.c.id == job_id, jobs.c.run == run) for job_id, run in pairs))
         async with self._database.writing() as connection:
             await connection.execute(update(jobs).where(mine).values(dispatched_at=now()))
-            if in_line:
-                await _wait_in_line(connection, and_(mine, jobs.c.id.in_(in_line)))
             cancelled = await connection.execute(select(jobs.c.id).where(mine, jobs.c.cancel_requested))
             return [row.id for row in cancelled]
 
     async def dispatch_again(self, job_id: str, run: int) -> None:
         """Temporal does not know the workflow (any more): put the job back into the outbox."""
-        await self._change(job_id, run, state=State.QUEUED, dispatched_at=None, next_attempt_at=None)
+        anew = {"state": State.QUEUED, "dispatched_at": None, "next_attempt_at": None, "lease": None, "attempt": 0}
+        await self._change(job_id, run, **anew)
 
     # What the work reports.
 
     @unbroken
-    async def begin(self, job_id: str, run: int, attempt: int) -> JobRecord | None:
+    async def begin(self, job_id: str, run: int, attempt: int, *, with_lease: bool = False) -> JobRecord | None:
         """Marks the job running, and returns it as it then stands: the caller looks whether it may go on.
 
         None if the job was forgotten. A job of a newer run, a final one, or one that someone wants to end or to pause
-        is returned unchanged.
+        is returned unchanged; `with_lease`, also one that has no lease (any more).
         """
         async with self._database.writing() as connection:
-            begun = await _begin(connection, job_id, run, attempt)
+            begun = await _begin(connection, job_id, run, attempt, with_lease=with_lease)
             if begun is None:
                 return await find(connection, job_id)
             await follow(connection, job_id, State.RUNNING)
@@ -230,33 +236,27 @@ class JobStore:
                 await follow(connection, job_id, State.QUEUED)
 
     @unbroken
-    async def wait_for_site(self, job_id: str, run: int, until: datetime | None) -> JobRecord | None:
-        """Like `begin`, for a job that may not begin yet. `until`: the site is shut so long, as far as is known.
-
-        One that waits for its site already is left as it is, unless it is known better until when.
-        """
+    async def wait_for_lease(self, job_id: str, run: int) -> JobRecord | None:
+        """Puts the job in its site's line, and returns it as it then stands. One that is final, of another run, or to
+        end or to pause is left as it is; so is one that stands there, or has a lease."""
         async with self._database.writing() as connection:
-            job = await find(connection, job_id)
-            if job is None or job.run != run or job.state in FINAL_STATES:
-                return job
-            if job.cancel_requested or job.pause_requested:
-                return job
-            better_known = job.next_attempt_at if until is None else until
-            if better_known is not None and better_known < now():
-                better_known = None
-            if job.state is State.WAITING and job.next_attempt_at == better_known:
-                return job
-            await change(connection, job_id, run, state=State.WAITING, next_attempt_at=better_known)
-            return await get(connection, job_id)
+            mine = (jobs.c.id == job_id, jobs.c.run == run, jobs.c.lease.is_(None))
+            return await wait_for_lease(connection, *mine) or await find(connection, job_id)
 
     async def note_video(self, job_id: str, run: int, title: str) -> None:
         """The URL has been looked at, and it is a video."""
         await self._change(job_id, run, title=title, kind=Kind.VIDEO)
 
-    async def wait(self, job_id: str, run: int, *, failure: Failure, attempt: int, until: datetime) -> None:
-        await self._change(
-            job_id, run, state=State.WAITING, attempt=attempt, next_attempt_at=until, **_failure_values(failure)
-        )
+    @unbroken
+    async def wait(
+        self, job_id: str, run: int, *, failure: Failure, attempt: int, until: datetime, for_lease: bool = False
+    ) -> None:
+        """Until the next attempt; `for_lease`, in its site's line, which knows better until when."""
+        values = {"attempt": attempt, **_failure_values(failure)}
+        async with self._database.writing() as connection:
+            mine = (jobs.c.id == job_id, jobs.c.run == run)
+            if not for_lease or not await wait_for_lease(connection, *mine, **values):
+                await change(connection, job_id, run, state=State.WAITING, next_attempt_at=until, **values)
 
     async def fail(self, job_id: str, run: int, *, failure: Failure) -> None:
         await self._change(
@@ -296,10 +296,13 @@ class JobStore:
             return [record(row) for row in (await connection.execute(query)).all()]
 
 
-async def _begin(connection: AsyncConnection, job_id: str, run: int, attempt: int) -> JobRecord | None:
+async def _begin(
+    connection: AsyncConnection, job_id: str, run: int, attempt: int, *, with_lease: bool
+) -> JobRecord | None:
     moment = now()
     idle = (jobs.c.id == job_id, jobs.c.run == run, jobs.c.state.in_(_UNFINISHED))
     wanted = (~jobs.c.cancel_requested, ~jobs.c.pause_requested)
+    leave = (jobs.c.lease.is_not(None),) if with_lease else ()
     another = or_(jobs.c.state != State.RUNNING, jobs.c.attempt != attempt)
     values = {
         "state": State.RUNNING,
@@ -309,18 +312,22 @@ async def _begin(connection: AsyncConnection, job_id: str, run: int, attempt: in
         "next_attempt_at": None,
         "resumed": False,
     }
-    return await write_one(connection, *idle, *wanted, another, **values)
+    return await write_one(connection, *idle, *wanted, *leave, another, **values)
 
 
-async def _wait_in_line(connection: AsyncConnection, mine: ColumnElement[bool]) -> None:
-    """What `JobStore.wait_for_site` does, for those of many that nobody has begun."""
-    still = and_(mine, jobs.c.state == State.QUEUED, ~jobs.c.cancel_requested, ~jobs.c.pause_requested)
-    job_ids = (await connection.execute(select(jobs.c.id).where(still))).scalars().all()
-    if not job_ids:
-        return
-    shut = select(sites.c.cooldown_until).where(sites.c.site == jobs.c.site, sites.c.cooldown_until > now())
-    await write(connection, jobs.c.id.in_(job_ids), state=State.WAITING, next_attempt_at=shut.scalar_subquery())
-    await follow_all(connection, job_ids, State.WAITING)
+def _first_of(which: ColumnElement[bool], number: int) -> Any:
+    order = (jobs.c.priority, jobs.c.submitted_at, jobs.c.position, jobs.c.id)
+    return select(select(jobs).where(which).order_by(*order).limit(number).subquery())
+
+
+def _in_turn(found: Iterable[JobRecord]) -> list[JobRecord]:
+    """By priority, then the first of each site, then the second."""
+    turns: Counter[str | None] = Counter()
+    order: list[tuple[int, int, datetime, int, JobRecord]] = []
+    for number, job in enumerate(found):
+        order.append((job.priority, turns[job.site], job.submitted_at, number, job))
+        turns[job.site] += 1
+    return [job for *_, job in sorted(order, key=lambda each: each[:-1])]
 
 
 async def change(connection: AsyncConnection, job_id: str, run: int, **values: Any) -> bool:

@@ -33,6 +33,9 @@ class JobRecord:
     started_at: datetime | None
     finished_at: datetime | None
     next_attempt_at: datetime | None
+    lined_up_at: datetime | None
+    awaiting_lease_since: datetime | None
+    lease: int | None
     cancel_requested: bool
     keep_partial: bool
     pause_requested: bool

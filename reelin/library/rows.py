@@ -77,15 +77,29 @@ async def find_batch(connection: AsyncConnection, batch_id: str) -> BatchRecord 
 
 async def write(connection: AsyncConnection, *which: ColumnElement[bool], **values: Any) -> int:
     """Changes jobs, with a new version; returns how many. Whoever changes the state calls `follow` too."""
-    done = await connection.execute(update(jobs).where(*which).values(**values, version=next_version(now())))
+    done = await connection.execute(update(jobs).where(*which).values(**_changes(values)))
     return done.rowcount
 
 
 async def write_one(connection: AsyncConnection, *which: ColumnElement[bool], **values: Any) -> JobRecord | None:
     """Changes one job, if there is such a one, and returns it as it then stands."""
-    change = update(jobs).where(*which).values(**values, version=next_version(now())).returning(jobs)
+    change = update(jobs).where(*which).values(**_changes(values)).returning(jobs)
     row = (await connection.execute(change)).one_or_none()
     return None if row is None else record(row)
+
+
+def _changes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With what follows from them: nobody stands in a site's line who does not wait, or is to do so no more, and
+    only a job that a worker has, or is to have, has a site's leave."""
+    state, changes = values.get("state"), {"version": next_version(now()), **values}
+    told_to_stop = values.get("pause_requested") is True or values.get("cancel_requested") is True
+    if told_to_stop or (isinstance(state, State) and state is not State.WAITING):
+        changes.setdefault("awaiting_lease_since", None)
+    if isinstance(state, State) and state not in (State.QUEUED, State.RUNNING):
+        changes.setdefault("lease", None)
+    if isinstance(state, State) and state is not State.WAITING:
+        changes.setdefault("next_attempt_at", None)
+    return changes
 
 
 #: The columns of a `Sketch`.

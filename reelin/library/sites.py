@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,11 +17,24 @@ from reelin.library.database import Database
 from reelin.library.pages import Order, Page
 from reelin.library.records import SiteRecord
 from reelin.library.rows import now
-from reelin.library.tables import sites
+from reelin.library.tables import jobs, sites
 from reelin.library.unbroken import unbroken
 
 _ORDERS: dict[str, ColumnElement[Any]] = {"site": sites.c.site}
-_NEW: dict[str, Any] = {"limited": False, "in_use": 0, "waiting": 0, "recorded": 0}
+_NEW: dict[str, Any] = {"limited": False, "recorded": 0}
+
+
+def _jobs_with(*which: ColumnElement[bool]) -> ColumnElement[int]:
+    mine = select(func.count()).select_from(jobs).where(jobs.c.site == sites.c.site, *which)
+    return mine.correlate(sites).scalar_subquery()
+
+
+#: With how many have its leave and how many wait for it: that stands in the jobs' rows.
+_SHOWN = select(
+    sites,
+    _jobs_with(jobs.c.lease.is_not(None)).label("in_use"),
+    _jobs_with(jobs.c.awaiting_lease_since.is_not(None)).label("waiting"),
+)
 
 
 class SiteStore:
@@ -45,7 +58,7 @@ class SiteStore:
         """By name."""
         order = Order.parse("site", _ORDERS, sites.c.site)
         async with self._database.reading() as connection:
-            rows = (await connection.execute(order.apply(select(sites), cursor, limit))).all()
+            rows = (await connection.execute(order.apply(_SHOWN, cursor, limit))).all()
         shown = rows[:limit]
         return Page(tuple(_record(row) for row in shown), order.encode(shown[-1]) if len(rows) > limit else None)
 
@@ -53,7 +66,7 @@ class SiteStore:
     async def limited(self) -> list[SiteRecord]:
         """Those that need leases, whatever the settings say."""
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(sites).where(sites.c.limited))
+            rows = await connection.execute(_SHOWN.where(sites.c.limited))
             return [_record(row) for row in rows]
 
     @unbroken
@@ -82,7 +95,7 @@ class SiteStore:
 
 
 async def _find(connection: AsyncConnection, site: str) -> SiteRecord | None:
-    row = (await connection.execute(select(sites).where(sites.c.site == site))).one_or_none()
+    row = (await connection.execute(_SHOWN.where(sites.c.site == site))).one_or_none()
     return None if row is None else _record(row)
 
 

@@ -12,6 +12,7 @@ from reelin.library.jobs import JobStore
 from reelin.library.shelf import Shelf
 from reelin.library.sites import SiteStore
 from reelin.library.videos import VideoStore
+from reelin.library.waiters import WaiterStore
 from reelin.library.window import Window
 from reelin.library.wishes import WishStore
 
@@ -28,6 +29,7 @@ class Library:
         self.videos = VideoStore(self._database)
         self.shelf = Shelf(self._database)
         self.sites = SiteStore(self._database)
+        self.waiters = WaiterStore(self._database)
 
     async def open(self) -> None:
         """Creates or migrates the database. Raises StartupError."""

@@ -271,6 +271,7 @@ _FRESH: dict[str, Any] = {
     "started_at": None,
     "finished_at": None,
     "next_attempt_at": None,
+    "lined_up_at": None,
     "cancel_requested": False,
     "keep_partial": False,
     "pause_requested": False,

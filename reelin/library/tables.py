@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 
@@ -35,6 +37,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index that has only the rows that are looked for by it."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
 metadata = MetaData()
@@ -62,6 +69,9 @@ jobs = Table(
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("next_attempt_at", UtcDateTime),
+    Column("lined_up_at", UtcDateTime),  # when it came into its site's line for the first time in this run
+    Column("awaiting_lease_since", UtcDateTime),  # the same while it stands there; null: it does not
+    Column("lease", BigInteger),  # the number of its site's leave to fetch; null: it has none
     Column("cancel_requested", Boolean, nullable=False),
     Column("keep_partial", Boolean, nullable=False),
     Column("pause_requested", Boolean, nullable=False),
@@ -76,7 +86,13 @@ jobs = Table(
     Column("size_bytes", BigInteger),
     Column("version", BigInteger, nullable=False),
     Index("jobs_by_submission", "standalone", "submitted_at", "id"),
-    Index("jobs_by_state", "held", "state", "dispatched_at"),
+    Index("jobs_by_state", "held", "state", "dispatched_at", "site", "priority", "submitted_at", "id"),
+    Index(
+        "jobs_awaiting_lease",
+        *("site", "owner", "priority", "awaiting_lease_since", "submitted_at", "position", "id"),
+        **_where("awaiting_lease_since IS NOT NULL"),
+    ),
+    Index("jobs_with_lease", "site", "id", **_where("lease IS NOT NULL")),
     Index("jobs_by_version", "version"),
     Index("jobs_by_finish", "finished_at"),
     # Lists and their counts are read from this one: looking at each row would take ten times as long.
@@ -147,8 +163,6 @@ sites = Table(  # how each site is treated: what people set, and what its workfl
     Column("max_at_once", Integer),  # people's; null: the setting
     Column("requests_per_hour", Integer),  # people's; null: no limit
     Column("limited", Boolean, nullable=False),  # needs leases, even where the setting says that it needs none
-    Column("in_use", Integer, nullable=False),
-    Column("waiting", Integer, nullable=False),
     Column("cooldown_until", UtcDateTime),
     Column("reason", String(32)),  # of its last complaint, until it is open again
     Column("learnt", JSON(none_as_null=True)),

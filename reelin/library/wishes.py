@@ -25,6 +25,7 @@ from reelin.library.retries import line_up_some, retry, retry_all, running_batch
 from reelin.library.rows import SKETCHED, among, get, now, sketch, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
+from reelin.library.waiters import WAITS
 from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on, wanted_elsewhere
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
@@ -150,17 +151,14 @@ class WishStore:
         return job
 
     @unbroken
-    async def waiting_at_sites(self, job_id: str, priority: int) -> dict[str, tuple[str, ...]]:
-        """The job, or those of the batch's items, that stand in their sites' lines with this priority, by site."""
+    async def sites_waited_for(self, job_id: str, priority: int) -> list[str]:
+        """The sites in whose lines the job, or items of the batch, stand with this priority."""
         mine = select(items.c.job_id).where(items.c.batch_id == job_id, items.c.state == State.WAITING)
-        query = select(jobs.c.site, jobs.c.id).where(
-            or_(jobs.c.id == job_id, jobs.c.id.in_(mine)), jobs.c.state == State.WAITING, jobs.c.priority == priority
+        query = select(jobs.c.site).where(
+            or_(jobs.c.id == job_id, jobs.c.id.in_(mine)), WAITS, jobs.c.priority == priority
         )
-        found: dict[str, tuple[str, ...]] = {}
         async with self._database.reading() as connection:
-            for site, waiting in await connection.execute(query):
-                found[site] = (*found.get(site, ()), waiting)
-        return found
+            return [site for site in (await connection.execute(query.distinct())).scalars() if site]
 
     @unbroken
     async def _prioritise(self, job_id: str, priority: int) -> JobRecord:

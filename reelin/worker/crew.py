@@ -18,14 +18,15 @@ from reelin.activities import (
     ExpandActivity,
     FetchActivity,
     Handover,
+    LeaseActivities,
     Places,
     Presence,
     ProbeActivity,
     Pulse,
     RecordActivities,
     Scratch,
-    SiteActivities,
     SiteDesk,
+    Starter,
 )
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
 from reelin.engine.seam import Engine
@@ -98,7 +99,8 @@ class Crew:
             presence=self._presence,
             allowed=settings.egress_allow,
         )
-        record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell)
+        record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell, desk=desk)
+        starter = Starter(client, library, desk)
         batch = BatchActivities(
             client=client,
             library=library,
@@ -106,9 +108,9 @@ class Crew:
             at_once=settings.batch_at_once,
             site_limits=desk.limits,
             bell=self._bell,
-            desk=desk,
+            starter=starter,
         )
-        site = SiteActivities(library)
+        leases = LeaseActivities(client=client, library=library, bus=bus, starter=starter)
         return [
             Worker(
                 client,
@@ -121,12 +123,13 @@ class Crew:
                     record.record_failed,
                     record.record_cancelled,
                     batch.let_go,
-                    batch.advance,
                     batch.call_off,
                     batch.give_up_listing,
-                    site.load_site,
-                    site.record_site,
-                    site.check_holders,
+                    leases.load_site,
+                    leases.read_waiters,
+                    leases.grant_leases,
+                    leases.check_leases,
+                    leases.record_site,
                 ],
                 interceptors=[handover, Pulse()],
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,

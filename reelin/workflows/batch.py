@@ -16,7 +16,6 @@ with workflow.unsafe.imports_passed_through():
     from reelin.contracts.failures import REMEDIES, Failure, FailureKind
     from reelin.contracts.jobs import State
     from reelin.contracts.work import (
-        ADVANCE,
         BULK_WORKFLOW,
         CALL_OFF,
         EXPAND,
@@ -48,9 +47,7 @@ with workflow.unsafe.imports_passed_through():
 PATIENCE = timedelta(seconds=30)
 LONG_PATIENCE = timedelta(minutes=10)
 #: Then the workflow begins a new history; it carries nothing over.
-MANY_EVENTS = 5_000
-#: Items go while they are listed. Batches that began without that list all of them first.
-_MEANWHILE = "items-go-while-they-are-listed"
+MANY_EVENTS, MANY_EVENTS_LISTING = 1_500, 5_000
 _LOOK = "Look at the items"
 
 
@@ -62,11 +59,13 @@ class _Batch:
     @workflow.signal(name=PAUSE)
     def pause(self) -> None:
         """Whoever looks at the items reads the wish in the row; while the playlist is looked at, it counts here."""
-        self._wish.paused = self._poked = True
+        self._wish.pause()
+        self._poked = True
 
     @workflow.signal(name=RESUME)
     def resume(self) -> None:
-        self._wish.paused, self._poked = False, True
+        self._wish.resume()
+        self._poked = True
 
     @workflow.signal(name=POKE)
     def poke(self) -> None:
@@ -75,10 +74,7 @@ class _Batch:
 
     async def _run(self, job: JobRequest) -> JobOutcome:
         try:
-            if workflow.patched(_MEANWHILE):
-                return await self._list_and_advance(job)
-            await attempt_until_done(job, Work(EXPAND, METADATA_QUEUE, _LOOK), self._wish)
-            return await self._advance_until_over(job)
+            return await self._list_and_advance(job)
         except BaseException as error:
             if not is_cancel(error):
                 raise
@@ -102,17 +98,17 @@ class _Batch:
         finally:
             self._poked = True
 
-    async def _advance_until_over(self, job: JobRequest, listing: asyncio.Task[None] | None = None) -> JobOutcome:
+    async def _advance_until_over(self, job: JobRequest, listing: asyncio.Task[None]) -> JobOutcome:
         while True:
             self._poked = False
-            now = await _act(LET_GO if listing else ADVANCE, job, "Let items go")
+            now = await _act(LET_GO, job, "Let items go")
             if now.over is not None:
                 return _outcome(now)
             workflow.set_current_details(_details(now))
             await self._until_poked(_patience(now))
-            if listing is not None and listing.done():
+            if listing.done():
                 listing.result()  # a fault of our own is not to be waited out
-            if _has_a_long_history():
+            if _has_a_long_history(listing=not listing.done()):
                 workflow.continue_as_new(job)
 
     async def _call_off_until_over(self, job: JobRequest) -> None:
@@ -156,9 +152,11 @@ def _patience(now: Advance) -> timedelta | None:
     return None if now.listing and not (now.in_flight or now.in_line) else PATIENCE
 
 
-def _has_a_long_history() -> bool:
+def _has_a_long_history(*, listing: bool) -> bool:
+    """Listing begins anew with the history: it goes on from its cursor, but looks at a playlist once more."""
     info = workflow.info()
-    return info.is_continue_as_new_suggested() or info.get_current_history_length() > MANY_EVENTS
+    longest = MANY_EVENTS_LISTING if listing else MANY_EVENTS
+    return info.is_continue_as_new_suggested() or info.get_current_history_length() > longest
 
 
 async def _act(activity: str, job: JobRequest, summary: str) -> Advance:

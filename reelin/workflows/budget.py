@@ -3,8 +3,6 @@
 A complaint halves what was done when it came (how many at once, and how many started a second), and shuts the site
 for a cooldown. Then one probe is let through: if it succeeds the site is open again, if not the cooldown doubles.
 While somebody waits, each success widens both limits: quickly up to near what was too much, then slowly.
-
-Site workflows that run at somebody's home have done these sums: whoever changes one guards it with `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -64,6 +62,16 @@ class Budget:
             started_by_minute=_counted(learnt.started_by_minute, int(now // _MINUTE)),
             probe=job_id if learnt.shut else learnt.probe,
         )
+
+    def take_back(self, job_id: str, started_at: float) -> None:
+        """A start that was none: nothing was asked of the site."""
+        starts = list(self.learnt.recent_starts)
+        if started_at in starts:
+            starts.remove(started_at)
+        minute = int(started_at // _MINUTE)
+        counted = [(each, n - (each == minute)) for each, n in self.learnt.started_by_minute]
+        self._learn(recent_starts=tuple(starts), started_by_minute=tuple(each for each in counted if each[1] > 0))
+        self.left(job_id)
 
     def succeeded(self, job_id: str, began_at: float, *, crowded: bool) -> None:
         """`crowded`: somebody waits. Below a limit, a success says nothing about the limit."""

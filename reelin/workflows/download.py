@@ -22,7 +22,8 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name=DOWNLOAD_WORKFLOW)
 class DownloadWorkflow:
     """Fetch; on a failure decide and wait; on pause stand still; on cancel record it. The last step of `fetch`
-    records the success. A URL that turns out to be a playlist goes on as one."""
+    records the success. A URL that turns out to be a playlist goes on as one. A run that waits for days begins new
+    histories, and carries over what it has been through."""
 
     def __init__(self) -> None:
         self._wish = Wish()
@@ -35,12 +36,13 @@ class DownloadWorkflow:
 
     @workflow.signal(name=PAUSE)
     def pause(self) -> None:
-        self._wish.paused = True
+        self._wish.pause()
 
     @workflow.signal(name=RESUME)
     def resume(self) -> None:
-        self._wish.paused = False
+        self._wish.resume()
+        self._lease.wake()  # pausing it took it out of its site's line
 
     @workflow.signal(name=LEASE_GRANTED)
     def lease_granted(self) -> None:
-        self._lease.grant()
+        self._lease.wake()

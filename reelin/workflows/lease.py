@@ -1,61 +1,37 @@
-"""How a download waits for its site, seen from the download's own workflow."""
+"""How a download waits for its site, seen from its own workflow: its row stands in the line, and it sleeps."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
-
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from reelin.contracts.sites import DONE, Done, site_workflow_id
     from reelin.contracts.work import JobRequest
-
-#: A word of the site that was lost costs so long at most.
-ASK_AGAIN = timedelta(seconds=60)
 
 
 class LeaseWait:
-    """One workflow's. The signal may come before anybody waits for it: between asking, in an activity, and the wait."""
+    """One workflow's. The signal may come before anybody waits for it: between asking, in an activity, and the wait.
+
+    It says no more than that it is worth trying: the row says whether the job has a lease. So whatever may have changed
+    the row wakes the workflow, and nothing else does, however long the line is.
+    """
 
     def __init__(self) -> None:
-        self._granted = False
-        self._stood_in_line = False
+        self._woken = False
 
-    def stands_in_line(self, job: JobRequest) -> bool:
-        """Whether the site has been asked already: once at most, by whoever started the workflow."""
-        first, self._stood_in_line = not self._stood_in_line, True
-        return first and job.in_line
+    @property
+    def woken(self) -> bool:
+        return self._woken
 
-    def grant(self) -> None:
-        self._granted = True
+    def wake(self) -> None:
+        self._woken = True
 
-    def ask_anew(self) -> None:
-        """What was granted before counts no more: the site says it again to whoever asks."""
-        self._granted = False
+    def expect(self) -> None:
+        """What was said before counts no more: whoever stands in line from now on is told again."""
+        self._woken = False
 
-    async def granted(self, job: JobRequest) -> bool:
-        """False: ask again. Whoever breaks off the wait gives the place, or the lease, back."""
+    async def until_woken(self, job: JobRequest) -> None:
         workflow.set_current_details(f"**Waiting** for its site: {_code(job.site)}")
-        try:
-            await workflow.wait_condition(
-                lambda: self._granted, timeout=ASK_AGAIN, timeout_summary="Until it asks its site again"
-            )
-        except TimeoutError:
-            return False
-        except asyncio.CancelledError:
-            await self.give_back(job)
-            raise
-        return True
-
-    async def give_back(self, job: JobRequest) -> None:
-        """The lease, or the place in line."""
-        site = workflow.get_external_workflow_handle(site_workflow_id(job.site))
-        try:
-            await site.signal(DONE, Done(job_id=job.job_id, run=job.run))
-        except ApplicationError:
-            pass  # there is no such site any more, and so no lease
+        await workflow.wait_condition(lambda: self._woken)
 
 
 def _code(text: str) -> str:

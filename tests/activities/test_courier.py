@@ -8,7 +8,7 @@ import uuid
 import pytest
 from temporalio.client import Client
 
-from reelin.activities.courier import Courier
+from reelin.activities.courier import MOST_ASKS, Courier
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.sites import Ask, Done, Words, site_workflow_id
 from reelin.embedded.ports import choose_port
@@ -35,7 +35,7 @@ def ask(name: str) -> Ask:
 
 
 def done(name: str) -> Done:
-    return Done(job_id=name, run=1, success=True)
+    return Done(job_id=name, lease=1, success=True)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_what_is_urgent_does_not_wait_and_takes_the_others_along(temporal:
     await courier.say(site, ask("one"))
     gathered = asyncio.create_task(courier.say(site, done("one")))
     await asyncio.sleep(0)
-    complaint = Done(job_id="two", run=1, kind=FailureKind.RATE_LIMITED)
+    complaint = Done(job_id="two", lease=1, kind=FailureKind.RATE_LIMITED)
     await asyncio.wait_for(courier.say(site, complaint, urgent=True), 10)
     await gathered
     assert (await signals_to(temporal, site))[1:] == [Words(dones=(done("one"), complaint))]
@@ -103,6 +103,31 @@ async def test_sites_do_not_wait_for_each_other(temporal: Client, site: str) -> 
     await asyncio.wait_for(courier.say(other, ask("two")), 10)
     assert await words_to(temporal, other) == [ask("two")]
     await courier.close()
+
+
+@pytest.mark.usefixtures("slow")
+async def test_of_very_many_who_wait_some_are_named_and_the_site_reads_the_others_itself(
+    temporal: Client, site: str
+) -> None:
+    courier = Courier(temporal, 4)
+    few, many = [ask(f"{number}") for number in range(MOST_ASKS)], [ask(f"{number}") for number in range(500)]
+    await courier.say(site, *few)
+    await courier.say(site, *many, done("one"), urgent=True)
+    await courier.close()
+    told = await signals_to(temporal, site)
+    assert told == [Words(asks=tuple(few)), Words(asks=tuple(few), dones=(done("one"),), reread=True)]
+
+
+@pytest.mark.usefixtures("slow")
+async def test_a_site_is_told_to_read_who_waits_without_any_name(temporal: Client, site: str) -> None:
+    courier = Courier(temporal, 4)
+    await courier.say(site)
+    await courier.say(site, reread=True)
+    later = [asyncio.create_task(courier.say(site, reread=True)), asyncio.create_task(courier.say(site, ask("one")))]
+    await asyncio.sleep(0)
+    await courier.close()
+    await asyncio.gather(*later)
+    assert await signals_to(temporal, site) == [Words(reread=True), Words(asks=(ask("one"),), reread=True)]
 
 
 async def test_with_temporal_away_everyone_who_waits_hears_of_it(site: str) -> None:

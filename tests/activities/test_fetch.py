@@ -94,7 +94,7 @@ class Bench:
             desk=desk,
             places=Places(16),
         )
-        self.record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=Silence())
+        self.record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=Silence(), desk=desk)
 
     async def submit(self, *, force: bool = False) -> JobRequest:
         return (await self.library.jobs.submit(new_job(force=force))).job.request()

@@ -21,7 +21,7 @@ from reelin.api.parts import Parts
 from reelin.api.view import LinkMaker
 from reelin.contracts.jobs import Job, Phase, Progress
 from reelin.contracts.progress import JobTouched, ProgressEvent
-from reelin.contracts.sites import Configure, Prioritise
+from reelin.contracts.sites import Configure
 from reelin.contracts.work import TASK_QUEUES
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
@@ -39,7 +39,7 @@ class RecordingControl:
     cancelled: list[str] = field(default_factory=list)
     signalled: list[tuple[str, str]] = field(default_factory=list)
     configured: list[tuple[str, Configure]] = field(default_factory=list)
-    prioritised: list[tuple[str, Prioritise]] = field(default_factory=list)
+    reread: list[str] = field(default_factory=list)
     polling: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TASK_QUEUES, 1))
 
     def submitted(self, job_ids: Sequence[str]) -> None:
@@ -60,10 +60,10 @@ class RecordingControl:
             raise Unavailable("Temporal", "connection refused")
         self.configured.append((site, settings))
 
-    async def prioritise_at_site(self, site: str, wish: Prioritise) -> None:
+    async def reread_waiters(self, site: str) -> None:
         if self.away:
             raise Unavailable("Temporal", "connection refused")
-        self.prioritised.append((site, wish))
+        self.reread.append(site)
 
     async def check(self) -> str | None:
         return "Temporal does not answer: connection refused" if self.away else None

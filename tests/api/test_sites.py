@@ -9,27 +9,35 @@ from typing import Any
 import pytest
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import Configure, Learnt, Prioritise, SiteSituation
+from reelin.contracts.sites import Configure, Learnt, Lease, SiteSituation
 from tests.api.service import Api, api_in_memory
 
 
 def situation(site: str = "example.org", number: int = 1, **fields: Any) -> SiteSituation:
-    values = {"in_use": 4, "waiting": 46, "cooldown_until": None, "reason": None, "learnt": Learnt()}
+    values = {"cooldown_until": None, "reason": None, "learnt": Learnt()}
     return SiteSituation(site=site, number=number, **(values | fields))
 
 
-async def test_a_site_is_shown_as_its_workflow_last_said(api: Api) -> None:
+async def wait_in_line(api: Api, *job_ids: str) -> None:
+    for job_id in job_ids:
+        assert await api.library.jobs.wait_for_lease(job_id, 1) is not None
+
+
+async def test_a_site_is_shown_as_its_workflow_last_said_and_with_who_waits_for_it_now(api: Api) -> None:
     until = datetime.now(UTC) + timedelta(minutes=5)
     said = situation(cooldown_until=until, reason=FailureKind.RATE_LIMITED)
     await api.library.sites.record(said)
+    jobs = [(await api.submit(url=f"https://example.org/{number}")).id for number in range(4)]
+    await wait_in_line(api, *jobs[:3])
+    await api.library.waiters.grant([Lease(job_id=jobs[0], run=1, number=1, owner="local", since=0)])
     shown = (await api.client.get("/api/sites/example.org")).raise_for_status().json()
     assert datetime.fromisoformat(shown.pop("cooldown_until")) == until
     assert shown == {
         "site": "example.org",
         "max_at_once": 4,
         "requests_per_hour": None,
-        "in_use": 4,
-        "waiting": 46,
+        "in_use": 1,
+        "waiting": 2,
         "reason": "rate_limited",
     }
 
@@ -122,9 +130,11 @@ async def test_an_unknown_site_is_not_found(api: Api) -> None:
 
 async def test_a_changed_priority_reaches_the_line_of_the_site(api: Api) -> None:
     job = (await api.client.post("/api/jobs", json={"url": "https://example.org/a"})).json()["id"]
-    await api.library.jobs.wait_for_site(job, 1, None)
+    await wait_in_line(api, job)
     await api.client.patch(f"/api/jobs/{job}", json={"priority": 1})
-    assert api.control.prioritised == [("example.org", Prioritise(job_ids=(job,), priority=1))]
+    assert api.control.reread == ["example.org"]
+    [ask] = (await api.library.waiters.front("example.org", at_most=9)).front
+    assert (ask.job_id, ask.priority) == (job, 1)
     api.control.away = True
     answer = await api.client.patch(f"/api/jobs/{job}", json={"priority": 2})
     assert (answer.status_code, answer.json()["priority"]) == (200, 2)
@@ -134,8 +144,8 @@ async def test_a_batch_takes_those_along_that_wait_at_their_site(api: Api) -> No
     batch = (await api.client.post("/api/jobs", json={"urls": ["https://a.org/1", "https://b.org/2"]})).json()["id"]
     released = await api.library.window.release(batch, at_once=1, limit_of=lambda _: None)
     [first] = released.jobs
-    await api.library.jobs.wait_for_site(first.id, 1, None)
+    await wait_in_line(api, first.id)
     await api.client.patch(f"/api/jobs/{batch}", json={"priority": 1})
-    assert api.control.prioritised == [(first.site, Prioritise(job_ids=(first.id,), priority=1))]
+    assert api.control.reread == [first.site], "nobody waits for the other one"
     items = (await api.client.get("/api/jobs", params={"parent": batch})).json()["items"]
     assert [item["priority"] for item in items] == [1, 1]

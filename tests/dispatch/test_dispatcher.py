@@ -6,20 +6,27 @@ import asyncio
 import uuid
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode
 
-from reelin.activities import SiteDesk, Starter
+from reelin.activities import SiteDesk
 from reelin.api.dispatcher import Dispatcher
-from reelin.contracts.jobs import State
+from reelin.contracts.failures import FailureKind
+from reelin.contracts.jobs import Kind, State
+from reelin.contracts.sites import Lease, Words, site_workflow_id
 from reelin.contracts.work import JobRequest
 from reelin.embedded.ports import choose_port
-from reelin.library import JobRecord
+from reelin.embedded.server import TemporalServer
+from reelin.library import JobRecord, Library
 from reelin.process import in_background
 from reelin.temporal import connect
-from tests.activities.test_courier import signals_to, words_to
+from tests.activities.test_courier import signals_to
+from tests.activities.test_leases import Refusing
 from tests.dispatch.conftest import Desk
 from tests.library.samples import failure, new_job
 
@@ -104,23 +111,55 @@ async def test_a_cancel_that_came_during_the_start_reaches_the_workflow(desk: De
     await handle.terminate()
 
 
-@dataclass
-class Limited:
-    """A dispatcher that knows what sites want, and two jobs of one site."""
+# Sites that have to let jobs in.
 
-    dispatcher: Dispatcher
-    starter: Starter
+
+@dataclass
+class Scene:
+    """A desk that knows what sites want, and jobs of one site."""
+
+    desk: Desk
+    sites: SiteDesk
     site: str
     jobs: list[JobRecord]
 
+    async def rows(self) -> list[JobRecord]:
+        return [await self.desk.library.jobs.get(job.id) for job in self.jobs]
 
-async def limited(desk: Desk, *, unlimited: bool = False) -> Limited:
+    async def line(self) -> set[str]:
+        return {ask.job_id for ask in (await self.desk.library.waiters.front(self.site, at_most=100)).front}
+
+    async def until_all_stand_in_line(self) -> None:
+        async with asyncio.timeout(10):
+            while await self.line() != {job.id for job in self.jobs}:
+                await asyncio.sleep(0.01)
+
+    async def until_told(self, number: int = 1) -> list[Words]:
+        """The site's, by then so many; then there is nothing more on the way."""
+        async with asyncio.timeout(20):
+            while len(await told(self.desk.client, self.site)) < number:
+                await asyncio.sleep(0.02)
+        await self.sites.close()
+        return await told(self.desk.client, self.site)
+
+
+async def told(client: Client, site: str) -> list[Words]:
+    try:
+        return await signals_to(client, site)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return []
+
+
+async def scene_of(
+    library: Library, client: Client, *, number: int = 3, unlimited: bool = False, kind: Kind = Kind.AUTO
+) -> Scene:
     site = f"{uuid.uuid4().hex[:8]}.org"
-    sites = SiteDesk(client=desk.client, library=desk.library, unlimited=[site] if unlimited else [], max_at_once=4)
-    new = [replace(new_job(uuid.uuid4().hex), site=site) for _ in range(2)]
-    jobs = [(await desk.library.jobs.submit(each)).job for each in new]
-    dispatcher = Dispatcher(desk.library, desk.client, sites)
-    return Limited(dispatcher, Starter(desk.client, sites), site, jobs)
+    sites = SiteDesk(client=client, library=library, unlimited=[site] if unlimited else [], max_at_once=4)
+    new = [replace(new_job(uuid.uuid4().hex), site=site, kind=kind) for _ in range(number)]
+    jobs = [(await library.jobs.submit(each)).job for each in new]
+    return Scene(Desk(library, client, sites), sites, site, jobs)
 
 
 async def started_with(desk: Desk, job: JobRecord) -> JobRequest:
@@ -130,43 +169,134 @@ async def started_with(desk: Desk, job: JobRecord) -> JobRequest:
     raise AssertionError("a history begins with the start")
 
 
+async def is_known(client: Client, job_id: str) -> bool:
+    try:
+        await client.get_workflow_handle(job_id).describe()
+    except RPCError as error:
+        assert error.status is RPCStatusCode.NOT_FOUND
+        return False
+    return True
+
+
 async def ended(desk: Desk, jobs: list[JobRecord]) -> None:
     for job in jobs:
         await desk.client.get_workflow_handle(job.id).terminate()
 
 
-async def test_downloads_of_a_limited_site_start_in_line_and_their_site_is_asked_once_for_all(desk: Desk) -> None:
-    scene = await limited(desk)
-    async with in_background(scene.dispatcher.run):
-        for job in scene.jobs:
-            await _dispatched(desk, job.id)
-    [words] = await signals_to(desk.client, scene.site)
+async def test_downloads_of_a_limited_site_stand_in_its_line_and_it_is_told_once_for_all(
+    library: Library, temporal: Client
+) -> None:
+    scene = await scene_of(library, temporal)
+    async with in_background(scene.desk.dispatcher.run):
+        await scene.until_all_stand_in_line()
+        [words] = await scene.until_told()
     assert {ask.job_id for ask in words.asks} == {job.id for job in scene.jobs}
-    assert [(await started_with(desk, job)).in_line for job in scene.jobs] == [True, True]
-    rows = await desk.library.jobs.many(job.id for job in scene.jobs)
-    assert [row.state for row in rows] == [State.WAITING] * 2, "in line"
-    await ended(desk, scene.jobs)
+    assert [(row.state, row.dispatched_at, row.lease) for row in await scene.rows()] == [
+        (State.WAITING, None, None)
+    ] * 3
+    assert [await is_known(temporal, job.id) for job in scene.jobs] == [False] * 3, "the site lets them in"
+    assert await library.jobs.undispatched() == []
 
 
-async def test_downloads_of_an_unlimited_site_stand_in_no_line(desk: Desk) -> None:
-    scene = await limited(desk, unlimited=True)
-    async with in_background(scene.dispatcher.run):
+async def test_very_many_of_one_site_are_lined_up_some_at_a_time(
+    library: Library, temporal: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reelin.api.dispatcher.LINED_UP_AT_ONCE", 2)
+    scene = await scene_of(library, temporal, number=5)
+    async with in_background(scene.desk.dispatcher.run):
+        await scene.until_all_stand_in_line()
+        words = await scene.until_told(3)
+    assert [len(each.asks) for each in words] == [2, 2, 1]
+
+
+async def test_downloads_of_an_unlimited_site_start_at_once_and_stand_in_no_line(
+    library: Library, temporal: Client
+) -> None:
+    scene = await scene_of(library, temporal, unlimited=True)
+    async with in_background(scene.desk.dispatcher.run):
         for job in scene.jobs:
-            await _dispatched(desk, job.id)
-    assert [(await started_with(desk, job)).in_line for job in scene.jobs] == [False, False]
-    rows = await desk.library.jobs.many(job.id for job in scene.jobs)
-    assert [row.state for row in rows] == [State.QUEUED] * 2
-    await ended(desk, scene.jobs)
+            await _dispatched(scene.desk, job.id)
+    assert [(await started_with(scene.desk, job)).leased for job in scene.jobs] == [False] * 3
+    assert [row.state for row in await scene.rows()] == [State.QUEUED] * 3
+    assert await told(temporal, scene.site) == []
+    await ended(scene.desk, scene.jobs)
 
 
-async def test_after_a_crash_between_start_and_asking_the_site_is_asked(desk: Desk) -> None:
-    scene = await limited(desk)
-    job = scene.jobs[0]
-    assert await scene.starter.start(job, in_line=True)  # and then everything was killed
-    async with in_background(scene.dispatcher.run):
-        await _dispatched(desk, job.id)
-    assert job.id in {word.job_id for word in await words_to(desk.client, scene.site)}
-    await ended(desk, scene.jobs)
+@pytest.mark.parametrize("kind", [Kind.INFO, Kind.PLAYLIST])
+async def test_what_is_no_download_starts_at_once(library: Library, temporal: Client, kind: Kind) -> None:
+    scene = await scene_of(library, temporal, number=1, kind=kind)
+    async with in_background(scene.desk.dispatcher.run):
+        await _dispatched(scene.desk, scene.jobs[0].id)
+    assert await told(temporal, scene.site) == []
+    await ended(scene.desk, scene.jobs)
+
+
+async def test_a_site_that_complains_while_jobs_wait_for_temporal_lets_them_in_too(
+    library: Library, temporal: Client
+) -> None:
+    scene = await scene_of(library, temporal, unlimited=True)
+    await library.sites.complained(scene.site, FailureKind.BOT_CHECK, datetime.now(UTC) + timedelta(hours=1))
+    async with in_background(scene.desk.dispatcher.run):
+        await scene.until_all_stand_in_line()
+        await scene.until_told()
+
+
+async def test_after_a_crash_between_lining_up_and_telling_the_site_hears_of_its_line(
+    library: Library, temporal: Client
+) -> None:
+    scene = await scene_of(library, temporal)
+    await library.waiters.line_up_site(scene.site, at_most=9)  # and then everything was killed
+    await scene.desk.dispatcher.tell_sites()
+    assert await scene.until_told() == [Words(reread=True)]
+
+
+async def test_a_site_whose_workflow_was_ended_is_told_as_long_as_somebody_has_its_leave(
+    library: Library, temporal: Client
+) -> None:
+    scene = await scene_of(library, temporal, number=1)
+    await library.waiters.line_up_site(scene.site, at_most=9)
+    await scene.desk.dispatcher.tell_sites()
+    await scene.until_told()
+    await temporal.get_workflow_handle(site_workflow_id(scene.site)).terminate("by hand")
+    [job] = scene.jobs
+    lease = Lease(job_id=job.id, run=1, number=1, owner=job.owner, since=0)
+    assert await library.waiters.grant([lease])
+    await scene.desk.dispatcher.tell_sites()
+    description = await temporal.get_workflow_handle(site_workflow_id(scene.site)).describe()
+    assert description.status is WorkflowExecutionStatus.RUNNING
+
+
+@pytest.mark.timeout(120)
+async def test_with_temporal_away_jobs_stand_in_line_and_their_site_is_told_when_it_is_back(
+    library: Library, own_server: TemporalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = await scene_of(library, await connect(own_server.plan.address, lazy=True))
+    async with in_background(scene.desk.dispatcher.run):
+        await scene.until_all_stand_in_line()
+        async with asyncio.timeout(20):
+            while "jobs wait in its line" not in capsys.readouterr().out:
+                await asyncio.sleep(0.02)
+        assert [row.state for row in await scene.rows()] == [State.WAITING] * 3
+        scene.desk.client = await own_server.start()
+        words = await scene.until_told()
+    assert words[0] == Words(reread=True), "it reads who waits: nobody has to remember it meanwhile"
+
+
+async def test_a_job_that_temporal_will_never_take_has_failed_and_holds_nothing_up(
+    library: Library, temporal: Client
+) -> None:
+    scene = await scene_of(library, temporal, unlimited=True)
+    bad, *good = scene.jobs
+    invalid = RPCError("the request is too large", RPCStatusCode.INVALID_ARGUMENT, b"")
+    refusing: Any = Refusing(temporal, bad.id, invalid)
+    async with in_background(Dispatcher(library, refusing, scene.sites).run):
+        for job in good:
+            await _dispatched(scene.desk, job.id)
+        async with asyncio.timeout(10):
+            while (await library.jobs.get(bad.id)).state is not State.FAILED:
+                await asyncio.sleep(0.01)
+    assert await library.jobs.undispatched() == []
+    await ended(scene.desk, good)
 
 
 @pytest.mark.timeout(60)

@@ -51,7 +51,7 @@ async def test_a_list_is_stored_whole_and_counted_whole_before_it_is_expanded(li
 async def test_items_are_held_and_listed_only_with_their_batch(library: Library) -> None:
     await expanded(library, "a", "b")
     assert await library.jobs.undispatched() == []
-    assert [page async for page in library.jobs.unfinished_pages()] == [[await library.jobs.get("bulk-one")]]
+    assert [page async for page in library.jobs.dispatched_pages()] == [[await library.jobs.get("bulk-one")]]
     page = await library.jobs.page(JobFilter(), sort="-submitted_at", limit=10, cursor=None)
     assert [job.id for job in page.items] == ["bulk-one"]
     everything = await library.jobs.page(JobFilter(with_items=True), sort="title", limit=10, cursor=None)

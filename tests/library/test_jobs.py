@@ -35,6 +35,24 @@ async def test_sites_take_turns_in_the_outbox(library: Library) -> None:
     assert order == ["a", "d", "b", "e"]
 
 
+async def test_a_site_with_very_many_jobs_keeps_no_other_out_of_the_front_of_the_outbox(library: Library) -> None:
+    for number in range(30):
+        await library.jobs.submit(replace(new_job(f"many{number}"), site="many.org"))
+    await library.jobs.submit(replace(new_job("nowhere"), site=None))
+    for name in ("b", "a"):
+        await library.jobs.submit(replace(new_job(name), site=f"{name}.org"))
+    front = [job.id.removeprefix("video-") for job in await library.jobs.undispatched(limit=4)]
+    assert front == ["many0", "nowhere", "b", "a"]
+    assert len(await library.jobs.undispatched(limit=500)) == 33
+
+
+async def test_more_sites_than_one_statement_looks_at_take_turns_all_the_same(library: Library) -> None:
+    for number in range(120):
+        await library.jobs.submit(replace(new_job(f"{number}"), site=f"{number:03}.org"))
+    front = await library.jobs.undispatched(limit=500)
+    assert {job.site for job in front} == {f"{number:03}.org" for number in range(120)}
+
+
 async def test_submitting_a_job_again_joins_it_while_it_runs_and_answers_it_when_it_is_done(library: Library) -> None:
     first = await library.jobs.submit(new_job())
     joined = await library.jobs.submit(new_job(force=True))
@@ -146,20 +164,43 @@ async def test_a_cancel_that_overtakes_the_dispatch_is_reported_by_it(library: L
     assert begun is not None and begun.cancel_requested and begun.state is State.QUEUED
 
 
-async def test_who_is_started_in_line_waits_unless_it_is_further_already(library: Library) -> None:
-    soon = datetime.now(UTC) + timedelta(minutes=5)
-    await library.sites.complained("example.org", FailureKind.RATE_LIMITED, soon)
-    names = ["waits", "runs", "paused", "unlimited"]
-    for name in names:
+async def test_only_what_temporal_was_told_of_is_compared_with_it(library: Library) -> None:
+    for name in ("outbox", "waits", "known", "over"):
         await library.jobs.submit(new_job(name))
-    await library.jobs.begin("video-runs", 1, attempt=1)
-    await library.jobs.request_pause("video-paused")
-    in_line = ["video-waits", "video-runs", "video-paused"]
-    await library.jobs.mark_dispatched([(f"video-{name}", 1) for name in names], in_line=in_line)
-    rows = {name: await library.jobs.get(f"video-{name}") for name in names}
-    assert [rows[name].state for name in names] == [State.WAITING, State.RUNNING, State.PAUSED, State.QUEUED]
-    assert rows["waits"].next_attempt_at == soon, "its site is shut until then"
-    assert rows["waits"].failure is None
+    await library.jobs.mark_dispatched([("video-known", 1), ("video-over", 1)])
+    await library.jobs.cancel("video-over", 1)
+    await library.waiters.line_up(["video-waits"])
+    assert [[job.id for job in page] async for page in library.jobs.dispatched_pages()] == [["video-known"]]
+
+
+async def test_jobs_are_compared_page_by_page(library: Library) -> None:
+    for number in range(5):
+        await library.jobs.submit(new_job(str(number)))
+    await library.jobs.mark_dispatched([(f"video-{number}", 1) for number in range(5)])
+    pages = [[job.id for job in page] async for page in library.jobs.dispatched_pages(size=2)]
+    assert pages == [["video-0", "video-1"], ["video-2", "video-3"], ["video-4"]]
+
+
+async def test_a_job_that_is_dispatched_again_counts_its_attempts_anew(library: Library) -> None:
+    await library.jobs.submit(new_job())
+    await library.jobs.begin("video-one", 1, attempt=4)
+    await library.jobs.dispatch_again("video-one", 1)
+    job = await library.jobs.get("video-one")
+    assert (job.state, job.attempt, job.dispatched_at, job.lease) == (State.QUEUED, 0, None, None)
+
+
+async def test_a_pause_is_written_down_only_while_it_is_wanted(library: Library) -> None:
+    await library.jobs.submit(new_job())
+    await library.jobs.begin("video-one", 1, attempt=1)
+    assert not await library.jobs.pause("video-one", 1), "nobody wants it, or not any more"
+    assert (await library.jobs.get("video-one")).state is State.RUNNING
+    await library.jobs.request_pause("video-one")
+    assert not await library.jobs.pause("video-one", 2)
+    assert [await library.jobs.pause("video-one", 1) for _ in range(2)] == [True, True]
+    assert (await library.jobs.get("video-one")).state is State.PAUSED
+    await library.jobs.cancel("video-one", 1)
+    assert not await library.jobs.pause("video-one", 1)
+    assert not await library.jobs.pause("video-none", 1)
 
 
 async def test_only_what_ended_badly_can_be_retried(library: Library) -> None:

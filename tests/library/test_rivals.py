@@ -9,6 +9,7 @@ import pytest
 
 from reelin.contracts.jobs import State
 from reelin.contracts.options import Options
+from reelin.contracts.sites import Lease
 from reelin.library import Library
 from tests.library.samples import begun, expanded, fail, item_id, let_go, new_job, new_list, publish
 
@@ -90,6 +91,27 @@ async def _publish_at_once(names: list[str], *libraries: Library) -> None:
     await asyncio.gather(
         *(publish(libraries[place % len(libraries)], item_id(name)) for place, name in enumerate(names))
     )
+
+
+async def test_jobs_that_both_line_up_stand_in_line_once(library: Library, rival: Library) -> None:
+    for number in range(20):
+        await library.jobs.submit(new_job(str(number)))
+    both = (library, rival)
+    asks = await asyncio.gather(*(each.waiters.line_up_site("example.org", at_most=7) for each in both * 3))
+    lined_up = [ask.job_id for some in asks for ask in some]
+    assert len(lined_up) == len(set(lined_up)) == 20
+    assert (await library.waiters.front("example.org", at_most=100)).total == 20
+
+
+async def test_a_job_that_both_let_in_has_one_lease(library: Library, rival: Library) -> None:
+    for number in range(10):
+        name = f"video-{number}"
+        await library.jobs.submit(new_job(str(number)))
+        await library.waiters.line_up([name])
+        leases = [Lease(job_id=name, run=1, number=lease, owner="local", since=0) for lease in (1, 2)]
+        both = await asyncio.gather(library.waiters.grant(leases[:1]), rival.waiters.grant(leases[1:]))
+        [job] = [job for some in both for job in some]
+        assert (await library.jobs.get(name)).lease == job.lease
 
 
 async def test_whoever_reads_by_version_misses_no_change(library: Library, rival: Library) -> None:

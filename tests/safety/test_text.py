@@ -169,7 +169,7 @@ async def test_a_url_is_code_and_a_site_is_a_name_in_temporals_ui(api: Api) -> N
     path = "".join(each for each in TITLE if each.isprintable() and not each.isspace() and each != "\\")
     submitted = await api.submit(url=f"https://example.org/{path}")
     client = RecordingClient()
-    await Starter(client).start(await api.library.jobs.get(submitted.id))  # type: ignore[arg-type]
+    await Starter(client, api.library).start(await api.library.jobs.get(submitted.id))  # type: ignore[arg-type]
     assert client.started["static_summary"] == "auto · best · example.org"
     code, rest = re.fullmatch(r"`([^`\n]*)`\n\n(.*)", client.started["static_details"]).groups()  # type: ignore[union-attr]
     assert "evil.example" in code and "<script>" in code

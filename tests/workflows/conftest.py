@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 from reelin.contracts.failures import Failure
 from reelin.contracts.jobs import Kind
-from reelin.contracts.sites import Ask, Done, SiteRequest, Words, site_workflow_id
+from reelin.contracts.sites import WORDS, SiteRequest, Words, site_workflow_id
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE, JobOutcome
 from reelin.embedded.server import DYNAMIC_CONFIG, find_temporal
 from reelin.workflows import (
@@ -27,7 +27,6 @@ from reelin.workflows import (
     PlaylistWorkflow,
     SiteWorkflow,
 )
-from tests.workflows.holder import HolderWorkflow
 from tests.workflows.script import Cast, Script, SiteScript, job
 
 #: Events after which the server suggests to continue as new; 4,096 would take a test too long.
@@ -53,7 +52,7 @@ class Stage:
     async def open(self) -> AsyncIterator[Stage]:
         async with contextlib.AsyncExitStack() as stack:
             for queue in TASK_QUEUES:
-                workflows = (*WORKFLOWS, HolderWorkflow) if queue == WORKFLOW_QUEUE else ()
+                workflows = WORKFLOWS if queue == WORKFLOW_QUEUE else ()
                 worker = Worker(
                     self.client,
                     task_queue=queue,
@@ -64,24 +63,22 @@ class Stage:
             yield self
 
     async def start(
-        self, script: Script, kind: Kind = Kind.VIDEO, *, in_line: bool = False
+        self, script: Script, kind: Kind = Kind.VIDEO, *, leased: bool = False
     ) -> WorkflowHandle[Any, JobOutcome]:
         identifier = f"{kind}-{uuid.uuid4().hex}"
         self._cast.scripts[identifier] = script
-        request = job(identifier, kind).model_copy(update={"in_line": in_line})
+        request = job(identifier, kind).model_copy(update={"leased": leased})
         return await self.client.start_workflow(RUNS[kind], request, id=identifier, task_queue=WORKFLOW_QUEUE)
 
-    async def tell_site(
-        self, site: str, signal: str, message: Ask | Done | Words, *, max_at_once: int = 4
-    ) -> SiteHandle:
+    async def tell_site(self, site: str, words: Words, *, max_at_once: int = 4) -> SiteHandle:
         """As the fetch activity does it."""
         return await self.client.start_workflow(
             SiteWorkflow.run,
             SiteRequest(site=site, max_at_once=max_at_once),
             id=site_workflow_id(site),
             task_queue=WORKFLOW_QUEUE,
-            start_signal=signal,
-            start_signal_args=[message],
+            start_signal=WORDS,
+            start_signal_args=[words],
         )
 
     def site(self, site: str) -> SiteScript:

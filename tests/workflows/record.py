@@ -1,7 +1,7 @@
 """Records the histories that test_replay.py replays: `python -m tests.workflows.record`.
 
-Run it for a new workflow or a new path through one, and commit the new files. Never record an old file anew to make
-the replay pass: that file stands for a workflow that runs at somebody's home while they update.
+Run it for a new workflow or a new path through one, and commit the new files. Once a version is released, an old file
+is never recorded anew to make the replay pass: it stands for a workflow that runs at somebody's home while they update.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from reelin.activities.handover import worker_stopping
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
-from reelin.contracts.sites import CONFIGURE, Configure
+from reelin.contracts.sites import CONFIGURE, Configure, Words
 from reelin.contracts.work import LEASE_GRANTED, PAUSE, RESUME, Advance
 from reelin.embedded.ports import choose_port
 from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from tests.workflows.conftest import SUGGEST_NEW_AFTER, Stage
 from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, WANTED, Script, failing
-from tests.workflows.test_lease import happened
-from tests.workflows.test_site import Scene
+from tests.workflows.test_lease import until_answered, until_tried
+from tests.workflows.test_site import Scene, eventually
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -70,57 +70,54 @@ SCENES: dict[str, tuple[Kind, Script]] = {
         Kind.BULK,
         Script(["hang", EXPANDED], advances=[_LISTING, Advance(paused=True), _FLYING, Advance(over=State.COMPLETED)]),
     ),
-    "download-leased": (Kind.VIDEO, Script([WANTED, DONE])),
-    "download-site-waits": (
-        Kind.VIDEO,
-        Script([failing(FailureKind.RATE_LIMITED, 60, site_waits=True), WANTED, DONE]),
-    ),
+    "download-leased": (Kind.VIDEO, Script([DONE])),
+    "download-lease-awaited": (Kind.VIDEO, Script([WANTED, DONE])),
+    "download-lease-lost": (Kind.VIDEO, Script([WANTED, WANTED, DONE])),
+    "download-site-waits": (Kind.VIDEO, Script([failing(FailureKind.RATE_LIMITED, 60, site_waits=True), DONE])),
     "download-cancelled-in-line": (Kind.VIDEO, Script([WANTED])),
-    "download-started-in-line": (Kind.VIDEO, Script([DONE])),
-    "download-started-in-line-asks": (Kind.VIDEO, Script([WANTED, DONE])),
-    "download-started-in-line-cancelled": (Kind.VIDEO, Script([DONE])),
+    "download-paused-in-line": (Kind.VIDEO, Script([WANTED, WANTED, DONE])),
     "info-completed": (Kind.INFO, Script([DONE])),
     "info-failed": (Kind.INFO, Script([failing(FailureKind.UNSUPPORTED_URL)])),
 }
 
 
-#: The site's own: one that is used, complains, is opened by a probe and set by people; one that continues as new.
-SITES = ("site-used", "site-continued", "site-words")
+#: The site's own: one that is used, complains, is opened by a probe and set by people; one that continues as new; one
+#: whose line is read from rows, of which some wait no more.
+SITES = ("site-used", "site-continued", "site-rows")
 
 
 async def play_site(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
     scene = Scene(stage, max_at_once=1)
-    first, second = await scene.holder(), await scene.holder()
-    if name == "site-words":
-        return await play_words(scene, first.id, second.id)
-    site = await scene.ask(first.id)
-    await scene.ask(second.id)
-    await scene.told(1, 0)
+    if name == "site-rows":
+        return await play_rows(scene)
+    site = await scene.ask("first", "second")
+    await scene.until("first")
     if name == "site-continued":
-        for number in range(SUGGEST_NEW_AFTER):
-            await scene.ask(second.id, priority=1 + number % 5)
-    await scene.done(first.id)
-    await scene.told(1, 1)
-    await scene.done(second.id, kind=FailureKind.RATE_LIMITED, retry_after=1)
-    await scene.ask("has-ended")
-    await scene.ask(first.id)
-    await scene.told(2, 1)
+        for _ in range(SUGGEST_NEW_AFTER):
+            await scene.tell(Words())
+    await scene.done("first")
+    await scene.until("second")
+    await scene.done("second", kind=FailureKind.RATE_LIMITED, retry_after=1)
+    await scene.ask("first")
+    await scene.until("first")
     await site.signal(CONFIGURE, Configure(max_at_once=2, requests_per_hour=100))
-    await scene.done(first.id)
-    await scene.until(0, 0)
+    await scene.done("first")
+    await scene.until()
     await scene.close()
     return stage.client.get_workflow_handle(site.id, run_id=site.first_execution_run_id)
 
 
-async def play_words(scene: Scene, first: str, second: str) -> WorkflowHandle[Any, Any]:
-    site = await scene.words(asks=[first, second])
-    await scene.told(1, 0)
-    await scene.words(dones=[first], asks=[first])
-    await scene.told(1, 1)
-    await scene.words(dones=[second])
-    await scene.told(2, 1)
-    await scene.words(dones=[first])
-    await scene.until(0, 0)
+async def play_rows(scene: Scene) -> WorkflowHandle[Any, Any]:
+    scene.script.gone = {"cancelled"}
+    scene.script.ending = {"again"}
+    scene.line_up("cancelled", "again", *(f"job-{number}" for number in range(40)))
+    site = await scene.tell(Words(reread=True))
+    await scene.until("job-0")
+    scene.script.ending = set()
+    while "again" not in scene.script.held:
+        [holder] = scene.script.held
+        await scene.done(holder)
+        await eventually(lambda: bool(scene.script.held))
     await scene.close()
     return site
 
@@ -130,18 +127,16 @@ async def play(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
     if name in SITES:
         return await play_site(stage, name)
     kind, script = SCENES[name]
-    in_line = "in-line" in name and "started" in name
-    handle = await stage.start(script, kind, in_line=in_line)
-    if name.endswith("-asks"):  # a minute passes in real time
-        while not script.attempts:
-            await asyncio.sleep(0.5)
-    if in_line or WANTED in script.steps:
-        while not await happened(handle, "timer_started_event_attributes"):
-            await asyncio.sleep(0.02)
-        if "cancelled" not in name:
-            await handle.signal(LEASE_GRANTED)
+    handle = await stage.start(script, kind, leased=name in ("download-leased", "download-lease-lost"))
+    if script.steps[0] is WANTED or name == "download-site-waits":
+        await until_answered(handle, 1)
+    if name.startswith("download-lease-") or name == "download-site-waits":
+        await handle.signal(LEASE_GRANTED)
+    if name == "download-lease-lost":
+        await until_answered(handle, 2)
+        await handle.signal(LEASE_GRANTED)
     if "cancelled" in name:
-        while not (in_line or (script.waits if name.endswith("waiting") else script.attempts)):
+        while not (script.waits if name.endswith("waiting") else script.attempts):
             await asyncio.sleep(0.02)
         await handle.cancel()
     if "paused" in name:
@@ -151,6 +146,9 @@ async def play(stage: Stage, name: str) -> WorkflowHandle[Any, Any]:
         while not script.paused:
             await asyncio.sleep(0.02)
         await handle.signal(RESUME)
+    if name == "download-paused-in-line":
+        await until_tried(script, 2)
+        await handle.signal(LEASE_GRANTED)
     try:
         await handle.result()
     except WorkflowFailureError:

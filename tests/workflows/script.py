@@ -17,13 +17,19 @@ from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.options import Options
 from reelin.contracts.sites import (
-    CHECK_HOLDERS,
+    CHECK_LEASES,
+    GRANT_LEASES,
     LOAD_SITE,
+    READ_WAITERS,
     RECORD_SITE,
-    Holders,
-    HoldersSeen,
+    Ask,
+    Lease,
+    Leases,
+    LeasesGranted,
+    LeasesSeen,
     SiteSituation,
     StoredSite,
+    Waiters,
 )
 from reelin.contracts.work import (
     CALL_OFF,
@@ -90,6 +96,14 @@ class Script:
             await asyncio.sleep(0.05)
         return step
 
+    async def wait(self, record: WaitingRecord) -> None:
+        self.waits.append(record)
+
+    async def pause(self, job: JobRequest) -> bool:
+        """Whether the row says that it is to stand still."""
+        self.paused.append(job)
+        return True
+
     def delays(self) -> list[timedelta]:
         """From one time that Temporal was to hand it out to the next."""
         return [later - earlier for earlier, later in pairwise(self.due)]
@@ -97,12 +111,49 @@ class Script:
 
 @dataclass
 class SiteScript:
-    """What the library knows of a site, and what its workflow writes down."""
+    """What the rows say of a site and of who waits for it, and what its workflow does with that."""
 
     stored: StoredSite = field(default_factory=StoredSite)
-    seen: HoldersSeen = field(default_factory=HoldersSeen)
+    waiting: dict[str, Ask] = field(default_factory=dict)
+    held: dict[str, Lease] = field(default_factory=dict)
+    #: Jobs that are not there any more, and those that still end an older run.
+    gone: set[str] = field(default_factory=set)
+    ending: set[str] = field(default_factory=set)
+    #: Jobs that no worker has.
+    idle: set[str] = field(default_factory=set)
     situations: list[SiteSituation] = field(default_factory=list)
-    asked: list[Holders] = field(default_factory=list)
+    granted: list[Lease] = field(default_factory=list)
+    checked: list[Leases] = field(default_factory=list)
+    reads: int = 0
+    #: The database does not answer.
+    away: bool = False
+
+    def front(self, at_most: int = 100) -> Waiters:
+        order = sorted(self.waiting.values(), key=lambda ask: (ask.priority, ask.since))
+        return Waiters(front=tuple(order[:at_most]), total=len(order))
+
+    def grant(self, wanted: Leases) -> LeasesGranted:
+        refused, later = [], []
+        for lease in wanted.leases:
+            if lease.job_id in self.ending:
+                later.append(lease.number)
+            elif lease.job_id in self.gone or self.waiting.pop(lease.job_id, None) is None:
+                refused.append(lease.number)
+            else:
+                self.held[lease.job_id] = lease
+                self.granted.append(lease)
+        return LeasesGranted(refused=tuple(refused), later=tuple(later))
+
+    def check(self, question: Leases) -> LeasesSeen:
+        self.checked.append(question)
+        here = {lease.number for lease in self.held.values()}
+        gone = [lease.number for lease in question.leases if lease.number not in here]
+        idle = [lease.number for lease in question.leases if lease.job_id in self.idle and lease.number in here]
+        for lease in list(self.held.values()):
+            if lease.number in question.expired and lease.number in idle:
+                del self.held[lease.job_id]
+                gone.append(lease.number)
+        return LeasesSeen(gone=tuple(gone), missing=tuple(number for number in idle if number not in gone))
 
 
 class Cast:
@@ -146,12 +197,12 @@ class Cast:
             return script.call_offs[min(script.called_off, len(script.call_offs)) - 1]
 
         @activity.defn(name=RECORD_PAUSED)
-        async def paused(job: JobRequest) -> None:
-            self.scripts[job.job_id].paused.append(job)
+        async def paused(job: JobRequest) -> bool:
+            return await self.scripts[job.job_id].pause(job)
 
         @activity.defn(name=RECORD_WAITING)
         async def waiting(record: WaitingRecord) -> None:
-            self.scripts[record.job.job_id].waits.append(record)
+            await self.scripts[record.job.job_id].wait(record)
 
         @activity.defn(name=RECORD_FAILED)
         async def failed(record: FailedRecord) -> None:
@@ -167,7 +218,18 @@ class Cast:
     def _of_sites(self) -> list[Callable[..., Any]]:
         @activity.defn(name=LOAD_SITE)
         async def load(site: str) -> StoredSite:
-            return self.sites[site].stored
+            script = self.sites[site]
+            leases = tuple(script.held.values())
+            return script.stored.model_copy(update={"leases": leases, "waiters": script.front()})
+
+        @activity.defn(name=READ_WAITERS)
+        async def read(site: str) -> Waiters:
+            self.sites[site].reads += 1
+            return self._answering(site).front()
+
+        @activity.defn(name=GRANT_LEASES)
+        async def grant(wanted: Leases) -> LeasesGranted:
+            return self._answering(_site_that_asks()).grant(wanted)
 
         @activity.defn(name=RECORD_SITE)
         async def record(situation: SiteSituation) -> StoredSite:
@@ -176,13 +238,21 @@ class Cast:
             script.stored = script.stored.model_copy(update={"learnt": situation.learnt, "recorded": situation.number})
             return script.stored
 
-        @activity.defn(name=CHECK_HOLDERS)
-        async def check(question: Holders) -> HoldersSeen:
-            script = self.sites[activity.info().workflow_id.removeprefix("site-")]
-            script.asked.append(question)
-            return script.seen
+        @activity.defn(name=CHECK_LEASES)
+        async def check(question: Leases) -> LeasesSeen:
+            return self._answering(_site_that_asks()).check(question)
 
-        return [load, record, check]
+        return [load, read, grant, record, check]
+
+    def _answering(self, site: str) -> SiteScript:
+        script = self.sites[site]
+        if script.away:
+            raise ApplicationError("The database does not answer.")
+        return script
+
+
+def _site_that_asks() -> str:
+    return str(activity.info().workflow_id).removeprefix("site-")
 
 
 def job(job_id: str, kind: Kind = Kind.VIDEO) -> JobRequest:

@@ -6,15 +6,17 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from reelin.activities.handover import worker_stopping
 from reelin.contracts.failures import REMEDIES, FailureKind
 from reelin.contracts.jobs import Kind, State
+from reelin.contracts.work import LEASE_GRANTED, WaitingRecord
 from reelin.errors import Unavailable
 from reelin.workflows.policy import POLICIES
-from tests.workflows.conftest import Stage
+from tests.workflows.conftest import SUGGEST_NEW_AFTER, Stage
 from tests.workflows.script import DONE, Script, failing
 
 
@@ -128,3 +130,31 @@ async def test_a_job_that_is_cancelled_between_attempts_is_recorded_as_cancelled
         await handle.result()
     assert [job.job_id for job in script.cancelled] == [handle.id]
     assert not script.failed
+
+
+async def test_a_job_that_waits_for_weeks_begins_new_histories_and_forgets_nothing(stage: Stage) -> None:
+    waits = [failing(FailureKind.DISK_FULL)] * 40
+    script = Script([failing(FailureKind.PROCESSING), *waits, failing(FailureKind.PROCESSING)])
+    handle = await stage.start(script)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert [attempt.number for attempt in script.attempts] == list(range(1, 43))
+    assert script.failed[0].failure.kind is FailureKind.PROCESSING, "the first one was not forgotten"
+    last = await stage.client.get_workflow_handle(handle.id).describe()
+    assert last.run_id != handle.first_execution_run_id
+    assert last.history_length < SUGGEST_NEW_AFTER + 50
+
+
+async def test_a_new_history_keeps_what_the_job_has_heard_of_its_site(stage: Stage) -> None:
+    """It waits for nobody when it has been let in already."""
+    waits = [failing(FailureKind.RATE_LIMITED, 1, site_waits=True)] * 30
+    script = LetInWhileItIsNoted([*waits, DONE])
+    assert (await stage.run(script)).state is State.COMPLETED
+
+
+class LetInWhileItIsNoted(Script):
+    """The site's word comes while the failure is still being written down."""
+
+    async def wait(self, record: WaitingRecord) -> None:
+        await super().wait(record)
+        await activity.client().get_workflow_handle(record.job.job_id).signal(LEASE_GRANTED)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
-from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, Advance, FetchResult
+from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, Advance, Attempt, FetchResult, JobRequest
 from tests.workflows.conftest import Stage
 from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, Script, failing
 
@@ -84,3 +86,72 @@ async def test_a_playlist_that_is_paused_while_it_is_looked_at_is_looked_at_agai
     await handle.signal(RESUME)
     assert (await handle.result()).state is State.COMPLETED
     assert script.advanced and len(script.attempts) == 2
+
+
+@dataclass
+class ResumedWhileItEnds(Script):
+    """Somebody resumes it while its activity is still ending: the row says so, and the word comes in between."""
+
+    wanted: bool = True
+
+    async def act(self, attempt: Attempt) -> FetchResult:
+        try:
+            return await super().act(attempt)
+        except asyncio.CancelledError:
+            self.wanted = False
+            await activity.client().get_workflow_handle(attempt.job.job_id).signal(RESUME)
+            raise
+
+    async def pause(self, job: JobRequest) -> bool:
+        await super().pause(job)
+        return self.wanted
+
+
+async def test_a_resume_while_the_download_is_still_ending_is_not_overwritten(stage: Stage) -> None:
+    script = ResumedWhileItEnds(["hang", DONE])
+    handle = await stage.start(script)
+    await until(lambda: script.attempts)
+    await handle.signal(PAUSE)
+    assert (await handle.result()).state is State.COMPLETED
+
+
+@dataclass
+class ResumedWhileItIsNoted(Script):
+    """Somebody resumes it after the row was read, and before the workflow hears what it said."""
+
+    async def pause(self, job: JobRequest) -> bool:
+        await super().pause(job)
+        await activity.client().get_workflow_handle(job.job_id).signal(RESUME)
+        return True
+
+
+async def test_a_resume_while_the_pause_is_being_noted_is_not_overwritten(stage: Stage) -> None:
+    script = ResumedWhileItIsNoted(["hang", DONE])
+    handle = await stage.start(script)
+    await until(lambda: script.attempts)
+    await handle.signal(PAUSE)
+    assert (await handle.result()).state is State.COMPLETED
+    assert len(script.paused) == 1
+
+
+async def test_a_word_to_pause_that_comes_after_the_resume_changes_nothing(stage: Stage) -> None:
+    script = ResumedWhileItEnds(["hang", DONE], wanted=False)
+    handle = await stage.start(script)
+    await until(lambda: script.attempts)
+    await handle.signal(RESUME)
+    await handle.signal(PAUSE)
+    assert (await handle.result()).state is State.COMPLETED
+
+
+async def test_a_job_that_is_resumed_and_paused_again_stands_still_until_it_is_resumed_again(stage: Stage) -> None:
+    """The words come in the other order: the row says what is wanted."""
+    script = Script(["hang", FetchResult(state=State.PAUSED), DONE])
+    handle = await stage.start(script)
+    await until(lambda: script.attempts)
+    await handle.signal(PAUSE)
+    await until(lambda: script.paused)
+    await handle.signal(PAUSE)
+    await handle.signal(RESUME)
+    await until(lambda: len(script.paused) == 2)
+    await handle.signal(RESUME)
+    assert (await handle.result()).state is State.COMPLETED
