@@ -29,6 +29,11 @@ class Library:
         self.shelf = Shelf(self._database)
         self.sites = SiteStore(self._database)
 
+    @property
+    def installation(self) -> str:
+        """The id of this installation: the database's, made when it was first opened."""
+        return self._database.installation
+
     async def open(self) -> None:
         """Creates or migrates the database. Raises StartupError."""
         await self._database.open()
