@@ -13,7 +13,7 @@ from reelin.activities import SiteDesk, Starter
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
-from reelin.temporal import TEMPORAL_AWAY, first_line
+from reelin.temporal import TEMPORAL_AWAY, Refusal, Refused, classify_rpc_error
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +34,14 @@ class Dispatcher:
         self._client = client
         self._starter = Starter(client, desk)
         self._woken = asyncio.Event()
-        self._away = False
+        self._refused: Refused | None = None
+        self._wait = SECONDS_BEFORE_ANOTHER_TRY
         self._slots = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be started just now, in one line."""
+        return None if self._refused is None else self._refused.reason
 
     def wake(self) -> None:
         self._woken.set()
@@ -45,10 +51,16 @@ class Dispatcher:
         while True:
             self._woken.clear()
             if await self._empty_outbox():
-                await asyncio.sleep(SECONDS_BEFORE_ANOTHER_TRY)
+                await asyncio.sleep(self._next_wait())
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), SECONDS_BETWEEN_LOOKS)
+
+    def _next_wait(self) -> float:
+        """Longer each time while Temporal refuses everything, up to what is bearable for its reason."""
+        longest = self._refused.longest_wait_seconds if self._refused else SECONDS_BEFORE_ANOTHER_TRY
+        wait, self._wait = min(self._wait, longest), min(2 * self._wait, longest)
+        return wait
 
     async def _empty_outbox(self) -> bool:
         """Starts what waits; says whether something could not be started."""
@@ -85,21 +97,31 @@ class Dispatcher:
         try:
             async with self._slots:
                 started = await self._starter.start(job, in_line=in_line)
-            self._away = False
+            self._accepted()
             return started
         except TEMPORAL_AWAY as error:
-            if not self._away:
-                log.warning("Temporal does not answer; jobs wait in the outbox", reason=first_line(error))
-            self._away = True
+            refused = classify_rpc_error(error, self._client.namespace)
+            if refused.kind is Refusal.BAD_REQUEST:
+                log.error("Temporal refuses a job", job_id=job.id, reason=refused.reason)
+                await self._library.jobs.fail(job.id, job.run, failure=_cannot_start(refused.reason))
+            else:
+                self._hold_back(refused)
         except Exception:  # one job that cannot be started must not keep the others from starting
             log.exception("a job cannot be started", job_id=job.id)
-            await self._library.jobs.fail(job.id, job.run, failure=_CANNOT_START)
+            await self._library.jobs.fail(job.id, job.run, failure=_cannot_start("The job could not be started."))
         return False
 
+    def _accepted(self) -> None:
+        if self._refused is not None:
+            log.info("Temporal takes jobs again")
+        self._refused, self._wait = None, SECONDS_BEFORE_ANOTHER_TRY
 
-_CANNOT_START = Failure(
-    kind=FailureKind.INTERNAL,
-    message="The job could not be started.",
-    remedy=REMEDIES[FailureKind.INTERNAL],
-    retryable=True,
-)
+    def _hold_back(self, refused: Refused) -> None:
+        """Said once for each reason."""
+        if self._refused is None or self._refused.kind is not refused.kind:
+            log.warning("jobs wait in the outbox", reason=refused.reason)
+        self._refused = refused
+
+
+def _cannot_start(message: str) -> Failure:
+    return Failure(kind=FailureKind.INTERNAL, message=message, remedy=REMEDIES[FailureKind.INTERNAL], retryable=True)
