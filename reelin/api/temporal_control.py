@@ -65,6 +65,7 @@ class TemporalControl:
         """Why Temporal is not ready, or None."""
         try:
             healthy = await self._client.service_client.check_health()
+            await self._queue(WORKFLOW_QUEUE)  # the server may be well and the namespace not be there
         except TEMPORAL_AWAY as error:
             return classify_rpc_error(error, self._client.namespace).reason
         return self._dispatcher.trouble if healthy else "Temporal says that it is not serving."
