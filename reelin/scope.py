@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from temporalio import client, worker, workflow
 from temporalio.plugin import SimplePlugin
@@ -90,6 +90,18 @@ class _Calls(client.OutboundInterceptor):
         input.id = _marked(input.id, self._mark)
         return await super().query_workflow(input)
 
+    async def start_workflow_update(self, input: client.StartWorkflowUpdateInput) -> client.WorkflowUpdateHandle[Any]:
+        input.id = _marked(input.id, self._mark)
+        return await super().start_workflow_update(input)
+
+    async def start_update_with_start_workflow(
+        self, input: client.StartWorkflowUpdateWithStartInput
+    ) -> client.WorkflowUpdateHandle[Any]:
+        start = input.start_workflow_input
+        start.task_queue = _marked(start.task_queue, self._mark)
+        start.id = _marked(start.id, self._mark)
+        return await super().start_update_with_start_workflow(input)
+
     def fetch_workflow_history_events(
         self, input: client.FetchWorkflowHistoryEventsInput
     ) -> client.WorkflowHistoryEventAsyncIterator:
@@ -132,6 +144,19 @@ class _FromWorkflow(worker.WorkflowOutboundInterceptor):
         if input.task_queue is not None:
             input.task_queue = _marked(input.task_queue, _mark_of_this())
         return super().start_activity(input)
+
+    async def start_child_workflow(
+        self, input: worker.StartChildWorkflowInput
+    ) -> workflow.ChildWorkflowHandle[Any, Any]:
+        input.id = _marked(input.id, _mark_of_this())
+        if input.task_queue is not None:
+            input.task_queue = _marked(input.task_queue, _mark_of_this())
+        return await super().start_child_workflow(input)
+
+    def continue_as_new(self, input: worker.ContinueAsNewInput) -> NoReturn:
+        if input.task_queue is not None:
+            input.task_queue = _marked(input.task_queue, _mark_of_this())
+        super().continue_as_new(input)
 
     async def signal_external_workflow(self, input: worker.SignalExternalWorkflowInput) -> None:
         input.workflow_id = _marked(input.workflow_id, _mark_of_this())

@@ -6,11 +6,11 @@ import asyncio
 import uuid
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, OutboundInterceptor, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.contracts.work import DOWNLOAD_QUEUE, DOWNLOAD_WORKFLOW, PAUSE, WORKFLOW_QUEUE
-from reelin.scope import queue_name
+from reelin.scope import _Calls, queue_name
 from reelin.temporal import connect
 
 
@@ -49,3 +49,9 @@ async def test_queues_are_apart_and_plain_where_the_server_is_our_own(temporal: 
     one, two = await _client(temporal), await _client(temporal)
     assert len({queue_name(client, DOWNLOAD_QUEUE) for client in (one, two, temporal)}) == 3
     assert queue_name(temporal, DOWNLOAD_QUEUE) == DOWNLOAD_QUEUE
+
+
+def test_no_call_about_a_workflow_goes_to_temporal_without_the_mark() -> None:
+    about = {name for name in vars(OutboundInterceptor) if "workflow" in name}
+    assert len(about) >= 10
+    assert about <= vars(_Calls).keys()

@@ -152,7 +152,7 @@ class TemporalServer:
         """Raises StartupError where it has come up with a database in which it cannot look anything up."""
         await _keep_history(client, self.plan.retention)
         try:
-            await client.count_workflows("ReelinOwner = 'none'")
+            await client.count_workflows("WorkflowId = 'none'")
         except RPCError as error:
             raise StartupError(f"Temporal's server does not work: {error.message}") from error
 
