@@ -66,6 +66,8 @@ class Dispatcher:
         """Starts what waits; says whether something could not be started."""
         while True:
             waiting = await self._library.jobs.undispatched(limit=BATCH)
+            if not waiting:
+                self._forget_refusal()
             in_line = await self._starter.in_line(waiting)
             started = await asyncio.gather(*(self._start(job, in_line=job.id in in_line) for job in waiting))
             there = [job for job, done in zip(waiting, started, strict=True) if done]
@@ -114,6 +116,10 @@ class Dispatcher:
     def _accepted(self) -> None:
         if self._refused is not None:
             log.info("Temporal takes jobs again")
+        self._forget_refusal()
+
+    def _forget_refusal(self) -> None:
+        """Also where nothing is left to be started: nobody would find out when it is over."""
         self._refused, self._wait = None, SECONDS_BEFORE_ANOTHER_TRY
 
     def _hold_back(self, refused: Refused) -> None:

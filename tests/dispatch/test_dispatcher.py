@@ -229,7 +229,11 @@ async def test_a_namespace_that_is_not_there_is_said_once_and_asked_for_less_and
     assert capsys.readouterr().out.count("operator namespace create") == 1
     assert "TEMPORAL_NAMESPACE" in str(await control.check()), "readyz says so too"
     assert (await desk.library.jobs.get(job.id)).state is State.QUEUED
+    await desk.library.jobs.cancel(job.id, 1)
+    await nowhere.dispatcher._empty_outbox()
+    assert nowhere.dispatcher.trouble is None, "nothing waits for it any more"
+    await desk.library.jobs.retry(job.id)
     monkeypatch.undo()
     async with in_background(desk.dispatcher.run):
-        await _dispatched(desk, job.id)
+        await _dispatched(desk, job.id, run=2)
     await desk.client.get_workflow_handle(job.id).terminate()
