@@ -104,16 +104,25 @@ def _check_complete(connection: Connection, shown: str) -> None:
             raise StartupError(f"The database {shown} is damaged: it lacks {what}. {_RESTORE}")
 
 
+#: Tables, without those of the database itself and of its extensions.
+_COLUMNS = {
+    "sqlite": (
+        "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p "
+        "WHERE m.type = 'table' AND substr(m.name, 1, 7) <> 'sqlite_'"
+    ),
+    "postgresql": (
+        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
+        "WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) "
+        "AND c.relkind IN ('r', 'p') AND NOT a.attisdropped "
+        "AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
+    ),
+}
+
+
 def _find_columns(connection: Connection) -> dict[str, Set[str]]:
     """Of each table."""
-    if connection.dialect.name == "sqlite":
-        statement = "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table'"
-    else:
-        statement = (
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
-        )
     found: dict[str, Set[str]] = {}
-    for table, column in connection.exec_driver_sql(statement):
+    for table, column in connection.exec_driver_sql(_COLUMNS[connection.dialect.name]):
         found[table] = found.get(table, frozenset()) | {column}
     return found
 

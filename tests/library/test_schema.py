@@ -173,6 +173,25 @@ async def test_a_database_of_another_program_is_left_alone(empty: str) -> None:
     assert await _tables(empty) == ["recipes"]
 
 
+async def test_what_belongs_to_the_database_itself_is_no_other_program(empty: str) -> None:
+    """A view of an administrator's; statistics of SQLite's."""
+    if empty.startswith("sqlite"):
+        await _execute(empty, "CREATE TABLE made (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+        await _execute(empty, "DROP TABLE made")  # sqlite_sequence stays
+    else:
+        await _execute(empty, "CREATE VIEW activity AS SELECT pid FROM pg_stat_activity")
+    async with opened(empty) as library:
+        assert (await library.jobs.submit(new_job())).fresh
+
+
+async def test_tables_that_may_not_be_read_are_one_clear_line(postgres: PostgresServer) -> None:
+    url = await postgres.new()
+    async with opened(url):
+        pass
+    await postgres.execute("postgres", "CREATE ROLE stranger LOGIN")
+    assert "permission denied" in await refused(url.replace("reelin@", "stranger@"))
+
+
 async def test_a_database_of_another_program_with_revisions_of_its_own_is_left_alone(empty: str) -> None:
     await _execute(empty, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
     await _execute(empty, "INSERT INTO alembic_version VALUES ('ab12cd34')")
