@@ -16,7 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from reelin.contracts.work import SEARCH_ATTRIBUTES
 from reelin.embedded.server import find_temporal
 from reelin.errors import StartupError
-from reelin.temporal import TEMPORAL_AWAY, Refusal, Refused, classify_rpc_error, ensure_search_attributes
+from reelin.rpc import TEMPORAL_AWAY, Refusal, Refused, classify_rpc_error
+from reelin.temporal import ensure_search_attributes
 
 
 def refusal(status: RPCStatusCode, said: str = "no") -> RPCError:

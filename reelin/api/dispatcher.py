@@ -13,7 +13,7 @@ from reelin.activities import SiteDesk, Starter
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
-from reelin.temporal import TEMPORAL_AWAY, Refusal, Refused, classify_rpc_error
+from reelin.rpc import TEMPORAL_AWAY, Refusal, Refused, classify_rpc_error
 
 log = structlog.get_logger(__name__)
 

@@ -19,8 +19,8 @@ from reelin.contracts.sites import CONFIGURE, PRIORITISE, Configure, Prioritise,
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 from reelin.process import Attention
+from reelin.rpc import TEMPORAL_AWAY, classify_rpc_error, first_line
 from reelin.scope import queue_name
-from reelin.temporal import TEMPORAL_AWAY, classify_rpc_error, first_line
 
 #: The wish to cancel is stored already: whoever asked need not wait for a Temporal that hangs.
 PATIENCE = timedelta(seconds=2)
