@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     min_free_bytes: int | None = Field(
         None, ge=0, description="Left free on the disk; default 1 GB, on small disks a twentieth of them"
     )
+    temporal_retention_days: int = Field(
+        7, ge=1, le=3650, description="How long `up` keeps finished workflows in Temporal's UI; 25 KB of disk for each"
+    )
     stall_seconds: float = Field(30, ge=1, description="A download without a byte for so long is ended and retried")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     log_format: Literal["console", "json"] = Field("console", description="console or json")
@@ -112,6 +115,14 @@ class Settings(BaseSettings):
     def scratch_dir(self) -> Path:
         """Partial files; inside the media folder, so that publishing is a rename on one file system."""
         return self.media_dir / ".reelin-scratch"
+
+    @property
+    def growing_dirs(self) -> tuple[Path, ...]:
+        """Where databases stand: with SQLite Reelin's own, with `up` Temporal's."""
+        path = self.database_url.partition("://")[2].partition("?")[0].removeprefix("/")
+        own = (Path(path).absolute().parent,) if self.database_url.startswith("sqlite") and path else ()
+        temporal = self.data_dir / "temporal"
+        return (*own, temporal) if temporal.is_dir() else own
 
     @property
     def cookies_dir(self) -> Path:

@@ -59,6 +59,11 @@ class PostgresServer:
             self._as_other |= {"user": _UNPRIVILEGED, "group": group, "extra_groups": []}
             os.chown(self._home, pwd.getpwnam(_UNPRIVILEGED).pw_uid, group)
 
+    @property
+    def programs(self) -> Path:
+        """Of the server's version."""
+        return self._programs
+
     def create(self) -> None:
         command = [self._programs / "initdb", *_INIT, "--pgdata", self._home / "data"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, **self._as_other)

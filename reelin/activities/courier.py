@@ -9,18 +9,16 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from temporalio.service import RPCError
 
 from reelin.contracts.sites import WORDS, Ask, Done, SiteRequest, Words, site_workflow_id
 from reelin.contracts.work import SITE_WORKFLOW, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
+from reelin.rpc import TEMPORAL_AWAY
 
 #: After a signal to a site, what is said to it is gathered for so long.
 REST_SECONDS = 0.1
 #: Of more the site reads itself who waits.
 MOST_ASKS = 50
-#: What a call raises when Temporal is away: the SDK's choice, on a connection and without one.
-_AWAY = (RPCError, RuntimeError)
 _RPC_PATIENCE = timedelta(seconds=5)
 
 
@@ -107,7 +105,7 @@ class Courier:
         try:
             await self._signal(site, post)
             error = None
-        except _AWAY as reason:
+        except TEMPORAL_AWAY as reason:
             error = Unavailable("Temporal", str(reason))
         finally:
             post.fate.set_result(error)

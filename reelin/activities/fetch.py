@@ -12,6 +12,7 @@ from reelin.activities.attempt import nothing_to_do
 from reelin.activities.bell import ItemListener
 from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
+from reelin.activities.found import find_unknown_files
 from reelin.activities.places import Places
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
@@ -127,8 +128,12 @@ class FetchActivity:
     async def _published(self, job: JobRequest, downloaded: Downloaded) -> FetchResult:
         with reporting_failures(job):
             own = await self._own_paths(job)
+            scratch = self._scratch.folder(job.job_id)
+            found = await find_unknown_files(
+                self._library, job, downloaded, scratch=scratch, media_dir=self._media_dir, own=own
+            )
             async with self._naming:
-                plan = await asyncio.to_thread(self._move, job, downloaded, own)
+                plan = await asyncio.to_thread(self._move, job, downloaded, own, found)
             return await self._record(job, plan)
 
     async def _download(self, job: JobRequest, scratch: Path, reporter: Reporter) -> Downloaded:
@@ -143,10 +148,12 @@ class FetchActivity:
         )
         return await self._engine.download(task, reporter)
 
-    def _move(self, job: JobRequest, downloaded: Downloaded, own: frozenset[str]) -> publish.Plan:
+    def _move(
+        self, job: JobRequest, downloaded: Downloaded, own: frozenset[str], found: frozenset[str]
+    ) -> publish.Plan:
         """In a thread: moving files may wait for the disk."""
         scratch = self._scratch.folder(job.job_id)
-        plan = publish.read_plan(job, scratch) or publish.make_plan(job, downloaded, self._media_dir, own)
+        plan = publish.read_plan(job, scratch) or publish.make_plan(job, downloaded, self._media_dir, own, found)
         while True:
             publish.write_plan(plan, scratch)
             try:

@@ -27,12 +27,14 @@ class Move(Message):
 
 
 class Plan(Message):
-    """`obsolete` are the paths of the job's earlier files that this run does not write again."""
+    """`obsolete` are the paths of the job's earlier files that this run does not write again. `found` are those at
+    which an equal file stands already that nobody has: it is taken over (`activities/found.py`)."""
 
     run: int
     downloaded: Downloaded
     moves: tuple[Move, ...]
     obsolete: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
 
     def published(self) -> tuple[PublishedFile, ...]:
         return tuple(
@@ -54,19 +56,35 @@ def read_plan(job: JobRequest, scratch: Path) -> Plan | None:
     return plan if plan.run == job.run or not job.force else None
 
 
-def make_plan(job: JobRequest, downloaded: Downloaded, media_dir: Path, own: frozenset[str]) -> Plan:
-    """Chooses free names. `own` are the paths of this job's earlier files: those it may replace."""
+def stem_of(job: JobRequest, downloaded: Downloaded) -> str:
     template = job.options.filename or DEFAULT_FILENAME
-    stem = published_stem(downloaded.metadata, template, preset=job.preset, index=_index(job))
+    return published_stem(downloaded.metadata, template, preset=job.preset, index=_index(job))
+
+
+def make_plan(
+    job: JobRequest,
+    downloaded: Downloaded,
+    media_dir: Path,
+    own: frozenset[str],
+    found: frozenset[str] = frozenset(),
+) -> Plan:
+    """Chooses free names. `own` are the paths of this job's earlier files: those it may replace."""
+    stem = stem_of(job, downloaded)
     chosen: list[Move] = []
 
     def taken(path: str) -> bool:
-        return path not in own and ((media_dir / path).exists() or any(move.path == path for move in chosen))
+        return path not in own | found and ((media_dir / path).exists() or any(move.path == path for move in chosen))
 
     for file in downloaded.files:
         chosen.append(Move(file=file, path=relative_path(job.options.folder, stem, file.suffix, taken)))
     obsolete = own - {move.path for move in chosen}
-    return Plan(run=job.run, downloaded=downloaded, moves=tuple(chosen), obsolete=tuple(sorted(obsolete)))
+    return Plan(
+        run=job.run,
+        downloaded=downloaded,
+        moves=tuple(chosen),
+        obsolete=tuple(sorted(obsolete)),
+        found=tuple(sorted(found - own)),
+    )
 
 
 def _index(job: JobRequest) -> int | None:
@@ -77,7 +95,7 @@ def _index(job: JobRequest) -> int | None:
 
 def choose_again(plan: Plan, job: JobRequest, scratch: Path, media_dir: Path, own: frozenset[str]) -> Plan:
     """Other names for what could not be moved; what stands in the media folder already keeps its own."""
-    fresh = make_plan(job, plan.downloaded, media_dir, own)
+    fresh = make_plan(job, plan.downloaded, media_dir, own, frozenset(plan.found))
     moves = tuple(
         old if not (scratch / old.file.name).exists() and (media_dir / old.path).exists() else new
         for old, new in zip(plan.moves, fresh.moves, strict=True)
@@ -86,9 +104,9 @@ def choose_again(plan: Plan, job: JobRequest, scratch: Path, media_dir: Path, ow
 
 
 def take_back(plan: Plan, media_dir: Path, own: frozenset[str]) -> None:
-    """Removes what was moved for a job that nobody wants any more; the files of an earlier run stay."""
+    """Removes what was moved for a job that nobody wants any more; what was there before stays."""
     for move in plan.moves:
-        if move.path not in own:
+        if move.path not in own and move.path not in plan.found:
             (media_dir / move.path).unlink(missing_ok=True)
 
 
@@ -107,7 +125,9 @@ def carry_out(plan: Plan, scratch: Path, media_dir: Path, own: frozenset[str]) -
     for move in plan.moves:
         source, target = scratch / move.file.name, media_dir / move.path
         _refuse_outside(target, media_dir)
-        if source.exists():
+        if move.path in plan.found and source.exists() and target.exists():
+            source.unlink()  # nothing is overwritten: the one that is there stays
+        elif source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target, replace=move.path in own)
             _sync_folder(target.parent)

@@ -15,10 +15,12 @@ _DONE_WITH = frozenset({State.COMPLETED, State.CANCELLED})
 #: A folder of a job that this database does not know may be another installation's, on a shared media folder.
 _STRANGER_SECONDS = 24 * 3600
 
+PLAN_SUFFIX = ".publish.json"
+
 
 def plan_of(folder: Path) -> Path:
     """Where the plan to publish that job's files stands: beside its folder, out of its child's reach."""
-    return folder.with_name(f"{folder.name}.publish.json")
+    return folder.with_name(f"{folder.name}{PLAN_SUFFIX}")
 
 
 class Scratch:

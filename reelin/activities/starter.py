@@ -16,7 +16,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from reelin.activities.site import SiteDesk
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
@@ -29,12 +29,11 @@ from reelin.contracts.work import (
     WORKFLOW_QUEUE,
 )
 from reelin.library import JobRecord, Library
+from reelin.rpc import Refusal, Refused, classify_rpc_error
 
 log = structlog.get_logger(__name__)
 
 _WORKFLOWS = {Kind.INFO: INFO_WORKFLOW, Kind.PLAYLIST: PLAYLIST_WORKFLOW, Kind.BULK: BULK_WORKFLOW}
-#: What Temporal says of a request that it will never take, however often it is sent.
-_NEVER = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
 
 
 class Start(Enum):
@@ -75,10 +74,11 @@ class Starter:
         except WorkflowAlreadyStartedError:
             return Start.THERE_ALREADY if await self._is_this_run(job) else Start.LATER
         except RPCError as error:
-            if error.status not in _NEVER:
+            refused = classify_rpc_error(error, self._client.namespace)
+            if refused.kind is not Refusal.BAD_REQUEST:
                 raise
-            log.error("Temporal does not take a job", job_id=job.id, reason=error.message)
-            await self._library.jobs.fail(job.id, job.run, failure=_refused(error))
+            log.error("Temporal does not take a job", job_id=job.id, reason=refused.reason)
+            await self._library.jobs.fail(job.id, job.run, failure=_refused(refused))
             return Start.REFUSED
         return Start.STARTED
 
@@ -103,13 +103,9 @@ class Starter:
         return await description.memo_value("run", 0, type_hint=int) == job.run
 
 
-def _refused(error: RPCError) -> Failure:
-    return Failure(
-        kind=FailureKind.INTERNAL,
-        message=f"Temporal does not take the job ({error.message.splitlines()[0][:200] if error.message else error}).",
-        remedy=REMEDIES[FailureKind.INTERNAL],
-        retryable=True,
-    )
+def _refused(refused: Refused) -> Failure:
+    remedy = REMEDIES[FailureKind.INTERNAL]
+    return Failure(kind=FailureKind.INTERNAL, message=refused.reason, remedy=remedy, retryable=True)
 
 
 def _turn(job: JobRecord) -> Priority:

@@ -13,7 +13,7 @@ from reelin.activities import SiteDesk, Start, Starter
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
-from reelin.temporal import TEMPORAL_AWAY, first_line
+from reelin.rpc import TEMPORAL_AWAY, Refused, classify_rpc_error
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +37,15 @@ class Dispatcher:
         self._desk = desk
         self._starter = Starter(client, library, desk)
         self._woken = asyncio.Event()
-        self._away = False
+        self._refused: Refused | None = None
+        self._wait = SECONDS_BEFORE_ANOTHER_TRY
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._untold: set[str] = set()  #: Sites that do not know yet that somebody waits for them.
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be started just now, in one line."""
+        return None if self._refused is None else self._refused.reason
 
     def wake(self) -> None:
         self._woken.set()
@@ -49,10 +55,16 @@ class Dispatcher:
         while True:
             self._woken.clear()
             if await self._empty_outbox():
-                await asyncio.sleep(SECONDS_BEFORE_ANOTHER_TRY)
+                await asyncio.sleep(self._next_wait())
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), SECONDS_BETWEEN_LOOKS)
+
+    def _next_wait(self) -> float:
+        """Longer each time while Temporal refuses everything, up to what is bearable for its reason."""
+        longest = self._refused.longest_wait_seconds if self._refused else SECONDS_BEFORE_ANOTHER_TRY
+        wait, self._wait = min(self._wait, longest), min(2 * self._wait, longest)
+        return wait
 
     async def tell_sites(self) -> None:
         """Has every site for which somebody waits read its line: a word that was lost costs until the next time."""
@@ -65,6 +77,8 @@ class Dispatcher:
         while True:
             told = await self._line_up()
             waiting = await self._library.jobs.undispatched(limit=BATCH)
+            if not waiting:
+                self._forget_refusal()
             started = await asyncio.gather(*(self._start(job) for job in waiting))
             await self._mark([job for job, done in zip(waiting, started, strict=True) if done])
             if not told or not all(started):
@@ -119,16 +133,29 @@ class Dispatcher:
         try:
             async with self._slots:
                 start = await self._starter.start(job)
-            self._away = False
+            self._accepted()
             return start is not Start.LATER
         except TEMPORAL_AWAY as error:
-            if not self._away:
-                log.warning("Temporal does not answer; jobs wait in the outbox", reason=first_line(error))
-            self._away = True
+            self._hold_back(classify_rpc_error(error, self._client.namespace))
         except Exception:  # one job that cannot be started must not keep the others from starting
             log.exception("a job cannot be started", job_id=job.id)
             await self._library.jobs.fail(job.id, job.run, failure=_CANNOT_START)
         return False
+
+    def _accepted(self) -> None:
+        if self._refused is not None:
+            log.info("Temporal takes jobs again")
+        self._forget_refusal()
+
+    def _forget_refusal(self) -> None:
+        """Also where nothing is left to be started: nobody would find out when it is over."""
+        self._refused, self._wait = None, SECONDS_BEFORE_ANOTHER_TRY
+
+    def _hold_back(self, refused: Refused) -> None:
+        """Said once for each reason."""
+        if self._refused is None or self._refused.kind is not refused.kind:
+            log.warning("jobs wait in the outbox", reason=refused.reason)
+        self._refused = refused
 
 
 _CANNOT_START = Failure(

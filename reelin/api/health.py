@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import structlog
 from fastapi import APIRouter
@@ -41,6 +41,7 @@ class Readiness(Message):
     temporal: Check
     worker: Check
     disk: Check
+    data_disk: Check = Field(description="Where the databases stand")
     degraded: tuple[str, ...] = ()
 
 
@@ -50,6 +51,7 @@ _READY = {
     "temporal": {"ok": True, "reason": None},
     "worker": {"ok": False, "reason": "No worker listens on reelin-downloads. Start one with `reelin worker`."},
     "disk": {"ok": True, "reason": None},
+    "data_disk": {"ok": True, "reason": None},
     "degraded": [],
 }
 
@@ -59,6 +61,7 @@ class HealthRoutes:
         self._library = parts.library
         self._control = parts.control
         self._disk = Disk(parts.settings.media_dir, parts.settings.min_free_bytes)
+        self._data_disks = [Disk(folder, parts.settings.min_free_bytes) for folder in parts.settings.growing_dirs]
 
     def router(self) -> APIRouter:
         router = APIRouter(tags=["service"])
@@ -80,15 +83,18 @@ class HealthRoutes:
         return Alive()
 
     async def ready(self) -> Response:
-        """Database, Temporal, a worker on every task queue, and room on the disk. 503 if one of them is missing."""
-        database, temporal, worker, disk = await asyncio.gather(
+        """Database, Temporal, a worker on every task queue, and room on both disks. 503 if one of them is missing."""
+        database, temporal, worker, disk, data_disk = await asyncio.gather(
             _checked("The database", _database(self._library)),
             _checked("Temporal", self._control.check()),
             _checked("Temporal", _worker(self._control)),
             _checked("The media folder", asyncio.to_thread(_room, self._disk)),
+            _checked("The data folder", asyncio.to_thread(_data_room, self._data_disks)),
         )
-        ok = database.ok and temporal.ok and worker.ok and disk.ok
-        readiness = Readiness(ok=ok, database=database, temporal=temporal, worker=worker, disk=disk)
+        ok = all(check.ok for check in (database, temporal, worker, disk, data_disk))
+        readiness = Readiness(
+            ok=ok, database=database, temporal=temporal, worker=worker, disk=disk, data_disk=data_disk
+        )
         return Response(readiness.model_dump_json(), 200 if ok else 503, media_type="application/json")
 
 
@@ -125,3 +131,11 @@ def _room(disk: Disk) -> str | None:
         return "The media folder cannot be written to."
     room = disk.room()
     return f"Only {amount(room.free)} are free on the disk of the media folder." if room.low else None
+
+
+def _data_room(disks: Sequence[Disk]) -> str | None:
+    for disk in disks:
+        room = disk.room()
+        if room.low:
+            return f"Only {amount(room.free)} are free on the disk of {disk.folder.name}, where a database grows."
+    return None

@@ -23,7 +23,7 @@ from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import PAUSE, RESUME
 from reelin.library import JobRecord, Library
 from reelin.progress import ProgressBus
-from reelin.temporal import TEMPORAL_AWAY, first_line
+from reelin.rpc import TEMPORAL_AWAY, first_line
 
 log = structlog.get_logger(__name__)
 

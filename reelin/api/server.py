@@ -140,7 +140,7 @@ async def _serve(settings: Settings) -> None:
     await library.open()
     try:
         # Lazy: with Temporal away, submissions are accepted all the same and start when it is back.
-        client = await connect(lazy=True)
+        client = await connect(lazy=True, installation=library.installation)
         with _listening(settings) as listener:
             api = ApiServer(settings, client=client, library=library, bus=MemoryBus())
             async with stop_signal() as stopped, api.serving(listener):

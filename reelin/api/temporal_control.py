@@ -19,7 +19,8 @@ from reelin.contracts.sites import CONFIGURE, WORDS, Configure, Words, site_work
 from reelin.contracts.work import TASK_QUEUES, WORKFLOW_QUEUE
 from reelin.errors import Unavailable
 from reelin.process import Attention
-from reelin.temporal import TEMPORAL_AWAY, first_line
+from reelin.rpc import TEMPORAL_AWAY, classify_rpc_error, first_line
+from reelin.scope import queue_name
 
 #: The wish to cancel is stored already: whoever asked need not wait for a Temporal that hangs.
 PATIENCE = timedelta(seconds=2)
@@ -64,9 +65,10 @@ class TemporalControl:
         """Why Temporal is not ready, or None."""
         try:
             healthy = await self._client.service_client.check_health()
+            await self._queue(WORKFLOW_QUEUE)  # the server may be well and the namespace not be there
         except TEMPORAL_AWAY as error:
-            return first_line(error)
-        return None if healthy else "Temporal says that it is not serving."
+            return classify_rpc_error(error, self._client.namespace).reason
+        return self._dispatcher.trouble if healthy else "Temporal says that it is not serving."
 
     async def pollers(self) -> dict[str, int]:
         """How many workers listen on each task queue. Raises Unavailable."""
@@ -84,7 +86,7 @@ class TemporalControl:
         described = await self._client.workflow_service.describe_task_queue(
             DescribeTaskQueueRequest(
                 namespace=self._client.namespace,
-                task_queue=TaskQueue(name=name),
+                task_queue=TaskQueue(name=queue_name(self._client, name)),
                 task_queue_type=kind,
                 report_stats=True,
             )

@@ -66,6 +66,7 @@ def examine() -> Iterator[Finding]:
         yield from (
             one_file_system(settings.scratch_dir, settings.media_dir),
             free_disk(settings.media_dir, settings.min_free_bytes),
+            *(data_disk(path, settings.media_dir, settings.min_free_bytes) for path in settings.growing_dirs[:1]),
         )
         yield from service(settings)
 
@@ -197,6 +198,19 @@ def free_disk(media: Path, min_free_bytes: int | None) -> Finding:
     if room.low:
         return note("disk", text, "Downloads wait: free some space, or set a smaller REELIN_MIN_FREE_BYTES.")
     return good("disk", text)
+
+
+def data_disk(folder: Path, media: Path, min_free_bytes: int | None) -> Finding:
+    """Where the databases stand, often the media folder's."""
+    from reelin.engine.disk import Disk
+
+    if _existing(folder).stat().st_dev == _existing(media).stat().st_dev:
+        return good("data disk", "the media folder's; Temporal takes 25 KB a download, for as long as it keeps it")
+    room = Disk(folder, min_free_bytes).room()
+    text = f"{size(room.free)} free; the databases need {size(room.low_water)} of it at least"
+    if room.low:
+        return bad("data disk", text, "Free some space: on a full disk nothing is accepted and nothing goes on.")
+    return good("data disk", text)
 
 
 def _existing(path: Path) -> Path:

@@ -23,13 +23,14 @@ from temporalio.service import RPCError
 
 from reelin.contracts.work import SEARCH_ATTRIBUTES
 from reelin.embedded.ports import Port, choose_port
+from reelin.embedded.storage import TemporalStorage, blames_database
 from reelin.errors import StartupError
 from reelin.temporal import connect
 
 log = structlog.get_logger(__name__)
 
-#: How long finished workflows can be looked at in Temporal's UI.
-RETENTION = timedelta(days=60)
+#: How long finished workflows can be looked at in Temporal's UI; each takes some 25 KB of disk as long.
+RETENTION = timedelta(days=7)
 READY_WITHIN_SECONDS = 30.0
 _MAX_LOG_BYTES = 20_000_000
 _PORT_TRIES = 3
@@ -71,6 +72,12 @@ class ServerPlan:
     ui_port: Port
     pragmas: tuple[str, ...] = PRAGMAS
     config: Mapping[str, str] = field(default_factory=lambda: DYNAMIC_CONFIG)
+    retention: timedelta = RETENTION
+    installation: str | None = None  #: Whose jobs it runs.
+
+    @property
+    def storage(self) -> TemporalStorage:
+        return TemporalStorage(self.folder, self.installation)
 
     @property
     def address(self) -> str:
@@ -86,10 +93,10 @@ class ServerPlan:
         return replace(self, port=port, ui_port=ui_port)
 
     def command(self) -> list[str]:
-        launch = [sys.executable, "-m", "reelin.embedded.launch", str(self.folder / "lock")]
+        launch = [sys.executable, "-m", "reelin.embedded.launch", str(self.storage.lock)]
         server = [str(self.program), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]
         ports = ["--port", str(self.port.number), "--ui-port", str(self.ui_port.number)]
-        storage = ["--db-filename", str(self.folder / "temporal.db")]
+        storage = ["--db-filename", str(self.storage.database)]
         storage += [word for pragma in self.pragmas for word in ("--sqlite-pragma", pragma)]
         config = [w for key, value in self.config.items() for w in ("--dynamic-config-value", f"{key}={value}")]
         attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
@@ -102,6 +109,7 @@ class TemporalServer:
     def __init__(self, plan: ServerPlan) -> None:
         self.plan = plan
         self.restarts = 0
+        self.notes: list[str] = []  #: Lines that a person should read.
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._log_start = 0
@@ -113,9 +121,22 @@ class TemporalServer:
     async def start(self) -> Client:
         """Returns a connected client once the server answers. Raises StartupError.
 
-        A port that somebody takes between choosing and binding is replaced: `plan` says which ports it became.
+        A port that somebody takes between choosing and binding is replaced: `plan` says which ports it became. A
+        database that is broken is set aside: `notes` says so.
         """
         self.plan.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            client = await self._start()
+        except StartupError as error:
+            if not blames_database(str(error)):
+                raise
+            await self._begin_anew(error)
+            client = await self._start()
+        await asyncio.to_thread(self.plan.storage.note_complete)
+        self._supervisor = asyncio.create_task(self._supervise(client))
+        return client
+
+    async def _start(self) -> Client:
         for _ in range(_PORT_TRIES):
             await self._launch()
             if await self._listens():
@@ -124,15 +145,29 @@ class TemporalServer:
         else:
             raise StartupError(f"Temporal's server found no free port: {self._last_words()}")
         client = await self._connect()
-        await _keep_history(client)
-        self._supervisor = asyncio.create_task(self._supervise())
+        await self._prepare(client)
         return client
+
+    async def _prepare(self, client: Client) -> None:
+        """Raises StartupError where it has come up with a database in which it cannot look anything up."""
+        await _keep_history(client, self.plan.retention)
+        try:
+            await client.count_workflows("WorkflowId = 'none'")
+        except RPCError as error:
+            raise StartupError(f"Temporal's server does not work: {error.message}") from error
+
+    async def _begin_anew(self, error: StartupError) -> None:
+        await self._end()
+        self.notes.append(await asyncio.to_thread(self.plan.storage.set_aside, str(error).partition(" (see ")[0]))
 
     async def stop(self) -> None:
         if self._supervisor is not None:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
+        await self._end()
+
+    async def _end(self) -> None:
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -140,10 +175,13 @@ class TemporalServer:
         try:
             await asyncio.wait_for(process.wait(), 5)
         except TimeoutError:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has ended in this very moment
+                process.kill()
             await process.wait()
 
     async def _launch(self) -> None:
+        repaired = await asyncio.to_thread(self.plan.storage.repair)
+        self.notes += [repaired] if repaired else []
         path = self.plan.folder / "server.log"
         fresh = not path.exists() or path.stat().st_size > _MAX_LOG_BYTES
         with path.open("wb" if fresh else "ab") as output:
@@ -196,7 +234,7 @@ class TemporalServer:
         lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
         return f"{lines[-1][:300] if lines else 'it said nothing'} (see {path})"
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, client: Client) -> None:
         """Restarts the server; its clients and workers reconnect by themselves."""
         while self._process is not None:
             status = await self._process.wait()
@@ -205,15 +243,23 @@ class TemporalServer:
             await asyncio.sleep(min(0.1 * self.restarts, 5))
             try:
                 await self._launch()
+                if await self._listens():
+                    await self._prepare(client)
+                    await asyncio.to_thread(self.plan.storage.note_complete)
             except OSError as error:  # no processes or descriptors left: it will not stay so
                 log.error("Temporal's server cannot be started now; trying again", reason=str(error))
+            except StartupError as error:
+                log.error("Temporal's server does not work", reason=str(error))
+                if blames_database(str(error)):
+                    await self._begin_anew(error)
 
 
-async def _keep_history(client: Client) -> None:
-    retention = Duration()
-    retention.FromTimedelta(RETENTION)
+async def _keep_history(client: Client, retention: timedelta) -> None:
+    """Also where the namespace was made with another value."""
+    kept = Duration()
+    kept.FromTimedelta(retention)
     request = UpdateNamespaceRequest(
-        namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=retention)
+        namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=kept)
     )
     try:
         await client.workflow_service.update_namespace(request)

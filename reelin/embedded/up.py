@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from reelin.api.server import ApiServer, check_exposure, listen, url_of
@@ -28,7 +29,7 @@ TEMPORAL_UI_PORT = 8233
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a person wants to know once it runs. `notes` are lines about ports that were taken."""
+    """What a person wants to know once it runs. `notes` are lines about what is not as usual."""
 
     url: str
     temporal_ui: str
@@ -63,7 +64,7 @@ async def _everything(settings: Settings) -> AsyncIterator[Running]:
         library = Library(settings.database_url)
         stack.push_async_callback(library.close)
         await library.open()
-        temporal = TemporalServer(_plan(settings))
+        temporal = TemporalServer(_plan(settings, library.installation))
         stack.push_async_callback(temporal.stop)
         starting = asyncio.create_task(temporal.start())
         stack.callback(starting.cancel)
@@ -82,16 +83,21 @@ async def _everything(settings: Settings) -> AsyncIterator[Running]:
             temporal_ui=plan.ui_url,
             data_dir=settings.data_dir,
             media_dir=settings.media_dir,
-            notes=_notes(("the API", api_port), ("Temporal", plan.port), ("Temporal's UI", plan.ui_port)),
+            notes=(
+                *temporal.notes,
+                *_notes(("the API", api_port), ("Temporal", plan.port), ("Temporal's UI", plan.ui_port)),
+            ),
         )
 
 
-def _plan(settings: Settings) -> ServerPlan:
+def _plan(settings: Settings, installation: str) -> ServerPlan:
     return ServerPlan(
         program=find_temporal(),
         folder=settings.data_dir / "temporal",
         port=choose_port(TEMPORAL_PORT),
         ui_port=choose_port(TEMPORAL_UI_PORT),
+        retention=timedelta(days=settings.temporal_retention_days),
+        installation=installation,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import insert, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -18,6 +18,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from reelin.errors import StartupError, Unavailable
 from reelin.library import postgres, sqlite
+from reelin.library.schema import bring_up_to_date, reason_of
+from reelin.library.tables import installation
 
 
 class Database:
@@ -30,6 +32,7 @@ class Database:
         self._url = _parsed(url)
         self._shown = self._url.render_as_string(hide_password=True)
         self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._installation: str | None = None
         self._writer = self._engine(size=1, write=True)
         self._reader = self._engine(size=4 if self._sqlite else 8, write=False)
 
@@ -49,25 +52,26 @@ class Database:
         return engine
 
     @property
-    def _else_to_check(self) -> str:
-        if self._sqlite:
-            return "the folder's permissions and the free space on its disk"
-        return "whether the server runs and whether the user may create tables there"
+    def installation(self) -> str:
+        """The id that this database was given when it was first opened: 32 hexadecimal digits."""
+        if self._installation is None:
+            raise RuntimeError("the database is not open")
+        return self._installation
 
     async def open(self) -> None:
         """Creates the database or brings it to the newest revision. Raises StartupError."""
-        if self._sqlite:
-            _make_parent(self._url)
         migrating = self._engine(size=1, write=True, patient=True)
         try:
+            if self._sqlite:
+                _make_parent(self._url)
             async with migrating.connect() as connection:
-                await connection.run_sync(_upgrade)
+                await connection.run_sync(bring_up_to_date, self._shown)
+                self._installation = await _find_or_make_installation(connection)
                 await connection.commit()
         except (DBAPIError, OSError) as error:
-            raise StartupError(
-                f"The database {self._shown} cannot be opened ({_reason(error)}). "
-                f"Check REELIN_DATABASE_URL, {self._else_to_check}."
-            ) from error
+            reason = reason_of(error)
+            remedy = sqlite.remedy_for(reason) if self._sqlite else postgres.REMEDY
+            raise StartupError(f"The database {self._shown} cannot be opened ({reason}). {remedy}") from error
         finally:
             await migrating.dispose()
 
@@ -95,12 +99,7 @@ def _translated() -> Iterator[None]:
     except (DBAPIError, PoolTimeout, OSError) as error:
         if isinstance(error, DBAPIError) and not postgres.is_outage(error):
             raise
-        raise Unavailable("The database", _reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    said = str(getattr(error, "orig", error)) or type(error).__name__
-    return said.splitlines()[0]
+        raise Unavailable("The database", reason_of(error)) from error
 
 
 def _parsed(url: str) -> URL:
@@ -118,8 +117,9 @@ def _make_parent(url: URL) -> None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+async def _find_or_make_installation(connection: AsyncConnection) -> str:
+    found: str | None = await connection.scalar(select(installation.c.id))
+    if found is None:
+        found = uuid.uuid4().hex
+        await connection.execute(insert(installation).values(id=found, made_at=datetime.now(UTC)))
+    return found

@@ -3,6 +3,7 @@ that do not outlive the server."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ _CONNECT_SECONDS = 10
 #: session that was thrown out; a server that only reads since another one took over; a statement that a migration has
 #: made stale.
 _PASSING = ("08", "40", "53", "55", "57", "58", "25P03", "25006", "0A000")
+
+#: Where a database cannot be opened.
+REMEDY = "Check REELIN_DATABASE_URL, whether the server runs and whether the user may create tables there."
 
 
 def connector(url: str, *, patient: bool) -> Callable[..., Awaitable[Any]]:
@@ -72,6 +76,11 @@ def is_outage(error: DBAPIError) -> bool:
         or error.connection_invalidated
         or state.startswith(_PASSING)
     )
+
+
+def without_class(said: str) -> str:
+    """The adapter puts the name of a class before what the server said."""
+    return re.sub(r"^<class '[\w.]+'>: ", "", said)
 
 
 def _wait_for_turn(connection: Connection) -> None:

@@ -31,6 +31,23 @@ _PRAGMAS = (
 )
 
 
+#: Words of SQLite's, and what to do about them.
+_REMEDIES = (
+    (("locked",), "Another program has it open and does not let go: end that one."),
+    (
+        ("not a database", "malformed", "unsupported file format"),
+        "It is damaged, or no database: restore a backup of it (docs/operating.md), or choose another file with "
+        "REELIN_DATABASE_URL.",
+    ),
+)
+_REMEDY = "Check REELIN_DATABASE_URL, the folder's permissions and the free space on its disk."
+
+
+def remedy_for(reason: str) -> str:
+    """What to do where a database cannot be opened for this reason, in SQLite's words."""
+    return next((remedy for words, remedy in _REMEDIES if any(word in reason for word in words)), _REMEDY)
+
+
 def driver() -> AsyncAdapt_aiosqlite_dbapi:
     """For `create_async_engine(…, module=driver())`."""
     return _Driver(aiosqlite, sqlite3)

@@ -31,6 +31,11 @@ class Library:
         self.sites = SiteStore(self._database)
         self.waiters = WaiterStore(self._database)
 
+    @property
+    def installation(self) -> str:
+        """The id of this installation: the database's, made when it was first opened."""
+        return self._database.installation
+
     async def open(self) -> None:
         """Creates or migrates the database. Raises StartupError."""
         await self._database.open()

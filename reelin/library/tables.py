@@ -46,6 +46,20 @@ def _where(condition: str) -> dict[str, Any]:
 
 metadata = MetaData()
 
+installation = Table(  # one row: tells this installation's work from that of others in one Temporal or one media folder
+    "installation",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("made_at", UtcDateTime, nullable=False),
+)
+
+schema_compatibility = Table(  # one row, written with each migration
+    "schema_compatibility",
+    metadata,
+    Column("readable_from", String(32), nullable=False),  # the revision that a process has to know, at least
+    Column("reelin_version", String(32), nullable=False),  # that wrote this
+)
+
 jobs = Table(
     "jobs",
     metadata,

@@ -80,6 +80,13 @@ class VideoStore:
             return tuple(FileRecord(**row._mapping) for row in rows)
 
     @unbroken
+    async def claimed_paths(self, paths: Collection[str]) -> frozenset[str]:
+        """Those of them that belong to some job, whoever's; at most some hundreds."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(select(files.c.path).where(files.c.path.in_(paths)))
+            return frozenset(rows.scalars())
+
+    @unbroken
     async def get(self, video_id: str) -> VideoRecord:
         async with self._database.reading() as connection:
             row = (await connection.execute(select(videos).where(videos.c.id == video_id))).one_or_none()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
 from reelin.activities import extra_places
+from reelin.contracts.work import DOWNLOAD_QUEUE
 from reelin.engine.claims import Ledger
 from reelin.engine.disk import Disk
 from reelin.engine.frugal import FrugalEngine
@@ -16,9 +19,12 @@ from reelin.library import Library
 from reelin.logs import configure_logs
 from reelin.process import run, spare_the_collector, stop_signal
 from reelin.progress import MemoryBus
+from reelin.scope import queue_name
 from reelin.settings import Settings
 from reelin.temporal import connect, ensure_search_attributes
 from reelin.worker.crew import METADATA_AT_ONCE, Crew
+
+log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings) -> None:
@@ -31,11 +37,12 @@ async def _work(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stopped = await stack.enter_async_context(stop_signal())
         engine = await stack.enter_async_context(open_engine(settings))
-        client = await connect()
-        await ensure_search_attributes(client)
         library = Library(settings.database_url)
         stack.push_async_callback(library.close)
         await library.open()
+        client = await connect(installation=library.installation)
+        await ensure_search_attributes(client)
+        log.info("listening on Temporal", namespace=client.namespace, task_queue=queue_name(client, DOWNLOAD_QUEUE))
         crew = Crew(settings, client=client, library=library, bus=MemoryBus(), engine=engine)
         async with crew.working():
             spare_the_collector()

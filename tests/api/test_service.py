@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ async def test_ready_means_every_part_answers(api: Api) -> None:
         "temporal": well,
         "worker": well,
         "disk": well,
+        "data_disk": well,
         "degraded": [],
     }
 
@@ -56,6 +58,16 @@ async def test_a_disk_below_the_low_water_mark_is_not_ready(tmp_path: Path) -> N
         answer = await full.client.get("/readyz")
     assert answer.status_code == 503
     assert "free on the disk" in answer.json()["disk"]["reason"]
+
+
+async def test_a_full_disk_of_the_databases_is_not_ready(tmp_path: Path, mounted: Callable[[str], Path]) -> None:
+    small = mounted("8m")
+    async with api_in_memory(tmp_path, database_url=f"sqlite:///{small / 'reelin.db'}") as full:
+        (small / "fill").write_bytes(b"x" * (shutil.disk_usage(small).free - 100_000))
+        said = (await full.client.get("/readyz")).json()
+        (small / "fill").unlink()
+    assert (said["ok"], said["disk"]["ok"]) == (False, True)
+    assert "free on the disk" in said["data_disk"]["reason"]
 
 
 async def test_a_part_that_hangs_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

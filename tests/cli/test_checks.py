@@ -128,3 +128,25 @@ def _without_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ffmpeg", "deno", "temporal"):
         check: Callable[[], checks.Finding] = lambda name=name: checks.good(name, "there")  # noqa: E731
         monkeypatch.setattr(checks, name, check)
+
+
+def test_the_disk_of_the_databases_is_looked_at_where_it_is_another_one(
+    tmp_path: Path, mounted: Callable[[str], Path]
+) -> None:
+    assert "the media folder's" in checks.data_disk(tmp_path, tmp_path / "media", 10**18).text
+    other = mounted("4m")
+    assert checks.data_disk(other, tmp_path, 0).verdict is Verdict.GOOD
+    finding = checks.data_disk(other, tmp_path, 10**18)
+    assert (finding.verdict, "Free some space" in finding.remedy) == (Verdict.BAD, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "folders"),
+    [("", ["."]), ("sqlite:////srv/films/reelin.db", ["/srv/films"]), ("postgresql:///reelin", [])],
+)
+def test_where_databases_grow_is_known_by_the_settings(tmp_path: Path, url: str, folders: list[str]) -> None:
+    chosen = {"database_url": url} if url else {}
+    settings = load_settings(data_dir=tmp_path, **chosen)
+    assert list(settings.growing_dirs) == [tmp_path / folder for folder in folders]
+    (tmp_path / "temporal").mkdir()
+    assert list(settings.growing_dirs) == [*(tmp_path / folder for folder in folders), tmp_path / "temporal"]

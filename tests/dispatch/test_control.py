@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from temporalio.client import Client
 
 from reelin.activities.courier import Courier
 from reelin.api.dispatcher import Dispatcher
@@ -64,3 +65,12 @@ async def test_a_temporal_that_is_away_is_unavailable(desk: Desk) -> None:
     ):
         with pytest.raises(Unavailable):
             await asked
+
+
+async def test_a_namespace_that_is_not_there_is_said_before_anything_is_submitted(desk: Desk) -> None:
+    config = desk.client.config()
+    config["namespace"] = "nowhere"
+    client = Client(**config)
+    control = TemporalControl(client, Dispatcher(desk.library, client), Attention())
+    assert "operator namespace create --namespace nowhere" in str(await control.check())
+    assert await TemporalControl(desk.client, Dispatcher(desk.library, desk.client), Attention()).check() is None

@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.activities import SiteDesk
 from reelin.api.dispatcher import Dispatcher
+from reelin.api.temporal_control import TemporalControl
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.sites import Lease, Words, site_workflow_id
@@ -23,7 +24,7 @@ from reelin.contracts.work import JobRequest
 from reelin.embedded.ports import choose_port
 from reelin.embedded.server import TemporalServer
 from reelin.library import JobRecord, Library
-from reelin.process import in_background
+from reelin.process import Attention, in_background
 from reelin.temporal import connect
 from tests.activities.test_courier import signals_to
 from tests.activities.test_leases import Refusing
@@ -314,4 +315,55 @@ async def test_with_temporal_away_jobs_wait_in_the_outbox_and_that_is_said_once(
         assert capsys.readouterr().out.count("jobs wait in the outbox") == 1
         await stack.enter_async_context(in_background(desk.dispatcher.run))
         await _dispatched(desk, job.id)
+    await desk.client.get_workflow_handle(job.id).terminate()
+
+
+async def test_jobs_that_temporal_cannot_take_fail_and_hold_up_none_behind_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reelin.api.dispatcher.BATCH", 3)
+    too_much = "x" * 2_100_000
+    bad = [replace(new_job(uuid.uuid4().hex, priority=1), entry={"title": too_much}) for _ in range(4)]
+    for each in bad:
+        await desk.library.jobs.submit(each)
+    good = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex, priority=5))).job
+    async with in_background(desk.dispatcher.run):
+        await _dispatched(desk, good.id)
+    rows = await desk.library.jobs.many(each.id for each in bad)
+    assert [row.state for row in rows] == [State.FAILED] * 4
+    assert all("exceeds limit" in str(row.failure) for row in rows)
+    await desk.client.get_workflow_handle(good.id).terminate()
+
+
+async def test_a_namespace_that_is_not_there_is_said_once_and_asked_for_less_and_less(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    real = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        await real(0)
+
+    config = desk.client.config()
+    config["namespace"] = "nowhere"
+    nowhere = Desk(desk.library, Client(**config))
+    job = (await desk.library.jobs.submit(new_job(uuid.uuid4().hex))).job
+    control = TemporalControl(nowhere.client, nowhere.dispatcher, Attention())
+    monkeypatch.setattr("reelin.api.dispatcher.asyncio.sleep", note)
+    async with in_background(nowhere.dispatcher.run), asyncio.timeout(20):
+        while len(waits) < 10:
+            await real(0.01)
+    assert waits[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert max(waits) == waits[9] == 60
+    assert capsys.readouterr().out.count("operator namespace create") == 1
+    assert "TEMPORAL_NAMESPACE" in str(await control.check()), "readyz says so too"
+    assert (await desk.library.jobs.get(job.id)).state is State.QUEUED
+    await desk.library.jobs.cancel(job.id, 1)
+    await nowhere.dispatcher._empty_outbox()
+    assert nowhere.dispatcher.trouble is None, "nothing waits for it any more"
+    await desk.library.jobs.retry(job.id)
+    monkeypatch.undo()
+    async with in_background(desk.dispatcher.run):
+        await _dispatched(desk, job.id, run=2)
     await desk.client.get_workflow_handle(job.id).terminate()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from reelin.embedded.ports import choose_port
-from reelin.embedded.server import RETENTION, ServerPlan, TemporalServer, find_temporal
+from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from reelin.errors import StartupError
 from reelin.temporal import connect, ensure_search_attributes
 
@@ -43,12 +44,25 @@ async def _healthy(client: Client, within: float = 15) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_it_starts_with_its_search_attributes_and_keeps_history_for_months(server: TemporalServer) -> None:
+async def _retention(client: Client) -> timedelta:
+    described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
+    return described.config.workflow_execution_retention_ttl.ToTimedelta()
+
+
+async def test_it_starts_with_its_search_attributes_and_keeps_history_for_a_week(server: TemporalServer) -> None:
     client = await server.start()
     await ensure_search_attributes(client)
-    request = DescribeNamespaceRequest(namespace="default")
-    described = await client.workflow_service.describe_namespace(request)
-    assert described.config.workflow_execution_retention_ttl.ToTimedelta() == RETENTION
+    assert await _retention(client) == timedelta(days=7)
+
+
+async def test_another_retention_applies_to_a_namespace_that_is_there_already(server: TemporalServer) -> None:
+    await server.start()
+    await server.stop()
+    again = TemporalServer(replace(server.plan, retention=timedelta(days=3)))
+    try:
+        assert await _retention(await again.start()) == timedelta(days=3)
+    finally:
+        await again.stop()
 
 
 async def test_a_server_that_dies_is_started_again_at_the_same_address(server: TemporalServer) -> None:
@@ -85,10 +99,12 @@ async def test_the_server_dies_with_the_process_that_started_it(tmp_path: Path) 
         await asyncio.sleep(0.02)
 
 
-async def test_a_server_that_cannot_start_is_one_clear_line(server: TemporalServer) -> None:
-    server.plan.folder.mkdir(exist_ok=True)
-    (server.plan.folder / "temporal.db").write_bytes(b"this is not a database" * 500)
-    with pytest.raises(StartupError, match=r"server\.log") as raised:
+async def test_a_server_that_cannot_start_is_one_clear_line(tmp_path: Path) -> None:
+    script = tmp_path / "temporal"
+    script.write_text("#!/bin/sh\necho 'error: not today'\nexit 1\n")
+    script.chmod(0o755)
+    server = TemporalServer(replace(plan_in(tmp_path), program=script))
+    with pytest.raises(StartupError, match=r"not today.*server\.log") as raised:
         await server.start()
     assert "\n" not in str(raised.value)
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from reelin.library import Library
 from tests.service.service import Service
 
 
-def _up(folder: Path, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def _up(
+    folder: Path, *arguments: str, cwd: Path | None = None, command: str = "up", **environment: str
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("REELIN_")}
     return subprocess.run(
-        [sys.executable, "-m", "reelin.cli", "up", *arguments],
+        [sys.executable, "-m", "reelin.cli", command, *arguments],
         env={**clean, "REELIN_DATA_DIR": str(folder), **environment},
         capture_output=True,
         text=True,
@@ -109,3 +115,21 @@ def test_a_taken_default_port_gives_way_to_a_free_one_and_that_is_said(tmp_path:
 
 def test_a_missing_ffmpeg_is_named_with_where_to_get_it(tmp_path: Path) -> None:
     _is_one_clear_line(_up(tmp_path, IMAGEIO_FFMPEG_EXE=str(tmp_path / "nothing"), PATH=""), "ffmpeg", "install")
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "worker"])
+def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "reelin.db"
+    asyncio.run(_make_database(f"sqlite:///{path}"))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE schema_compatibility SET readable_from = '9999', reelin_version = '9.0.0'")
+        database.commit()
+    done = _up(tmp_path, command=command)
+    _is_one_clear_line(done, "9999", "9.0.0", "Start the newer Reelin")
+
+
+async def _make_database(url: str) -> None:
+    library = Library(url)
+    await library.open()
+    await library.close()

@@ -7,6 +7,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+#: True: an older process may run on it. It adds tables, indexes and columns that may be left out, and nothing else.
+additive = False
 
 
 def upgrade() -> None:
