@@ -76,9 +76,10 @@ def _kind_of(error: BaseException) -> Refusal:
     if not isinstance(error, RPCError):
         return Refusal.AWAY
     kind = _KINDS.get(error.status, Refusal.AWAY)
-    # No detail tells this from what is wrong with one job.
-    lacking = kind is Refusal.BAD_REQUEST and "search attribute" in error.message.lower()
-    return Refusal.NO_SEARCH_ATTRIBUTES if lacking else kind
+    # No detail tells this from what is wrong with one job, such as a value that is too long.
+    said = error.message.lower()
+    lacking = "search attribute" in said and "size limit" not in said
+    return Refusal.NO_SEARCH_ATTRIBUTES if kind is Refusal.BAD_REQUEST and lacking else kind
 
 
 def _command_for_search_attributes(namespace: str) -> str:

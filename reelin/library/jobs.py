@@ -251,11 +251,11 @@ class JobStore:
     async def wait(
         self, job_id: str, run: int, *, failure: Failure, attempt: int, until: datetime, for_lease: bool = False
     ) -> None:
-        """Until the next attempt; `for_lease`, in its site's line, which knows better until when."""
+        """Until the next attempt; `for_lease`, in its site's line, which may know better until when."""
         values = {"attempt": attempt, **_failure_values(failure)}
         async with self._database.writing() as connection:
             mine = (jobs.c.id == job_id, jobs.c.run == run)
-            if not for_lease or not await wait_for_lease(connection, *mine, **values):
+            if not for_lease or not await wait_for_lease(connection, *mine, until=until, **values):
                 await change(connection, job_id, run, state=State.WAITING, next_attempt_at=until, **values)
 
     async def fail(self, job_id: str, run: int, *, failure: Failure) -> None:

@@ -8,6 +8,7 @@ not used, whatever was sent to whom meanwhile.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, literal, select, union_all
@@ -19,7 +20,7 @@ from reelin.library.database import Database
 from reelin.library.following import follow, follow_all
 from reelin.library.records import JobRecord
 from reelin.library.rows import among, now, record, write, write_one
-from reelin.library.tables import jobs, sites
+from reelin.library.tables import UtcDateTime, jobs, sites
 from reelin.library.unbroken import unbroken
 
 #: Jobs of these kinds need no lease.
@@ -178,10 +179,13 @@ async def distinct_values(
     return list(found.scalars())
 
 
-async def wait_for_lease(connection: AsyncConnection, *which: ColumnElement[bool], **values: Any) -> JobRecord | None:
-    """Puts a job in its site's line, where it is not there yet; None where nothing had to be changed."""
+async def wait_for_lease(
+    connection: AsyncConnection, *which: ColumnElement[bool], until: datetime | None = None, **values: Any
+) -> JobRecord | None:
+    """Puts a job in its site's line, where it is not there yet; None where nothing had to be changed. `until`: when the
+    site opens, where its own row does not know that yet."""
     idle = (*which, jobs.c.state.in_(_UNFINISHED), ~WAITS, ~jobs.c.cancel_requested, ~jobs.c.pause_requested)
-    job = await write_one(connection, *idle, **{**_waiting(), **values})
+    job = await write_one(connection, *idle, **{**_waiting(until), **values})
     if job is not None:
         await follow(connection, job.id, State.WAITING)
     return job
@@ -197,7 +201,7 @@ async def _wait_again(connection: AsyncConnection, lease: Lease, *which: ColumnE
         await write(connection, *mine, lease=None)
 
 
-def _waiting() -> dict[str, Any]:
+def _waiting(until: datetime | None = None) -> dict[str, Any]:
     """Whoever was in line before in this run, and comes back after a failure, has kept its place.
 
     `next_attempt_at`: when the site opens, as far as is known.
@@ -208,7 +212,7 @@ def _waiting() -> dict[str, Any]:
         "state": State.WAITING,
         "lined_up_at": since,
         "awaiting_lease_since": since,
-        "next_attempt_at": shut.scalar_subquery(),
+        "next_attempt_at": func.coalesce(shut.scalar_subquery(), literal(until, UtcDateTime)),
         "lease": None,
     }
 

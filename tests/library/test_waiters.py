@@ -234,7 +234,7 @@ async def test_a_failure_for_which_the_site_waits_puts_the_job_in_line_with_its_
         complaint = failure(FailureKind.RATE_LIMITED)
         await library.jobs.wait(f"video-{name}", 1, failure=complaint, attempt=1, until=until, for_lease=for_lease)
     one, two = await row(library, "one"), await row(library, "two")
-    assert (one.state, one.attempt, one.failure_kind, one.next_attempt_at) == (State.WAITING, 1, "rate_limited", None)
+    assert (one.state, one.attempt, one.failure_kind, one.next_attempt_at) == (State.WAITING, 1, "rate_limited", until)
     assert (two.state, two.attempt, two.failure_kind, two.next_attempt_at) == (State.WAITING, 1, "rate_limited", until)
     assert await line(library) == ["one"]
 
