@@ -15,6 +15,13 @@ An error carries data, so that whoever catches it can answer without reading its
 
 from __future__ import annotations
 
+import errno
+
+#: What the process, the user or the machine has no more of: open files, memory. It comes back by itself.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+#: To start a process or a thread may be refused for these too.
+_NO_PROCESS = _EXHAUSTED | {errno.EAGAIN}
+
 
 class ReelinError(Exception):
     """Base of the tree."""
@@ -87,3 +94,10 @@ class StartupError(ReelinError):
 
 class SettingsError(StartupError):
     """A setting is missing, misspelt or out of range."""
+
+
+def is_exhaustion(error: BaseException, *, starting: bool = False) -> bool:
+    """Whether files or memory have run out, which is nobody's fault and passes. `starting`: a process or a thread."""
+    if isinstance(error, OSError):
+        return error.errno in (_NO_PROCESS if starting else _EXHAUSTED)
+    return isinstance(error, MemoryError) or "can't start new thread" in str(error)

@@ -16,6 +16,8 @@ from typing import Any
 import structlog
 import uvloop
 
+from reelin.filelimit import raise_limit
+
 log = structlog.get_logger(__name__)
 
 #: What runs a service (docker, systemd) kills it after 10 s or later. Going earlier, the log can say so.
@@ -23,7 +25,8 @@ STOP_WITHIN_SECONDS = 8.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a program on a fast event loop."""
+    """Runs a program on a fast event loop, with as many files as it may have: clients and downloads need one each."""
+    raise_limit()
     uvloop.run(main)
 
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.work import FailureReport, JobRequest
-from reelin.errors import MediaFailure, PlaylistFound, Unavailable
+from reelin.errors import MediaFailure, PlaylistFound, Unavailable, is_exhaustion
 
 log = structlog.get_logger(__name__)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -42,14 +42,26 @@ def reporting_failures(job: JobRequest) -> Iterator[None]:
             kind=FailureKind(error.kind), message=error.message, retry_after_seconds=error.retry_after_seconds
         )
         raise application_error(report) from None
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise _failed(FailureKind.DISK_FULL, "There is no space left on the disk.") from None
-        log.exception("the file system refused", job_id=job.job_id)
-        raise _failed(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.") from None
-    except Exception:
-        log.exception("fault of our own", job_id=job.job_id)
-        raise _failed(FailureKind.INTERNAL, "Something went wrong inside Reelin.") from None
+    except Exception as error:  # noqa: BLE001  whatever it is: the workflow gets a report of it, the log the rest
+        if is_exhaustion(error):
+            log.warning("files or memory have run out; the job waits", job_id=job.job_id, reason=str(error))
+            message = f"This machine has run out: {_exhausted(error)}."
+            raise _failed(FailureKind.RESOURCES_EXHAUSTED, message) from None
+        raise _own_fault(job, error) from None
+
+
+def _own_fault(job: JobRequest, error: Exception) -> ApplicationError:
+    if not isinstance(error, OSError):
+        log.error("fault of our own", job_id=job.job_id, exc_info=error)
+        return _failed(FailureKind.INTERNAL, "Something went wrong inside Reelin.")
+    if error.errno in _NO_SPACE:
+        return _failed(FailureKind.DISK_FULL, "There is no space left on the disk.")
+    log.error("the file system refused", job_id=job.job_id, exc_info=error)
+    return _failed(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.")
+
+
+def _exhausted(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else str(error)) or "out of memory"
 
 
 def _failed(kind: FailureKind, message: str) -> ApplicationError:

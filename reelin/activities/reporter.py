@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 from temporalio import activity
 
@@ -25,14 +26,18 @@ class Reporter:
     def __init__(self, attempt: Attempt, bus: ProgressBus) -> None:
         self._attempt = attempt
         self._bus = bus
+        self._sender = uuid4().hex
+        self._version = 0
         self.newest = Report(phase=Phase.EXTRACTING, progress=Progress())
 
     def __call__(self, report: Report) -> None:
         self.newest = report
+        self._version = max(report.at, self._version + 1)  # the clock may be set back
         self._bus.publish(
             ProgressEvent(
                 job_id=self._attempt.job.job_id,
-                version=report.at,
+                version=self._version,
+                sender=self._sender,
                 attempt=self._attempt.number,
                 phase=report.phase,
                 title=report.title,

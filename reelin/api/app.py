@@ -15,6 +15,7 @@ from reelin.api.actions import ActionRoutes
 from reelin.api.auth import TokenGuard
 from reelin.api.docs import DocsRoutes
 from reelin.api.files import FileRoutes
+from reelin.api.guests import GuestLimit
 from reelin.api.handlers import Unexpected, handle_errors
 from reelin.api.headers import SafeHeaders
 from reelin.api.health import HealthRoutes
@@ -59,6 +60,7 @@ def create_app(parts: Parts) -> FastAPI:
             Middleware(HostGuard, settings=parts.settings),
             Middleware(TokenGuard, token=parts.settings.api_token),
             Middleware(BodyLimit),
+            Middleware(GuestLimit, guests=parts.guests),
         ],
     )
     handle_errors(app)

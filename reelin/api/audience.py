@@ -11,6 +11,7 @@ class Audience:
     def __init__(self) -> None:
         self._members: dict[Subscription, set[str]] = {}  # and the jobs that each watches by name
         self._everything: set[Subscription] = set()
+        self._reading_on: set[Subscription] = set()
         self._by_job: dict[str, set[Subscription]] = {}
 
     def __len__(self) -> int:
@@ -25,7 +26,7 @@ class Audience:
     def leave(self, subscription: Subscription) -> None:
         for job_id in tuple(self._members[subscription]):
             self.unwatch(subscription, job_id)
-        self._everything.discard(subscription)
+        self.unwatch_all(subscription)
         del self._members[subscription]
 
     def watch(self, subscription: Subscription, job_id: str) -> None:
@@ -34,6 +35,14 @@ class Audience:
 
     def watch_all(self, subscription: Subscription) -> None:
         self._everything.add(subscription)
+
+    def read_on(self, subscription: Subscription) -> None:
+        """It has got the present state of all jobs: from now on it stands where the hub stands."""
+        self._reading_on.add(subscription)
+
+    def move_on(self, position: int) -> None:
+        for subscription in self._reading_on:
+            subscription.move_on(position)
 
     def unwatch(self, subscription: Subscription, job_id: str) -> None:
         self._members[subscription].discard(job_id)
@@ -44,6 +53,7 @@ class Audience:
 
     def unwatch_all(self, subscription: Subscription) -> None:
         self._everything.discard(subscription)
+        self._reading_on.discard(subscription)
 
     def forget(self, job_id: str) -> None:
         """There is no such job any more."""

@@ -31,11 +31,18 @@ class Entry:
 
 
 class Board:
-    """`clock` counts seconds, from anywhere."""
+    """`clock` counts seconds, from anywhere. `today` is what this process takes for the time."""
 
-    def __init__(self, links: LinkMaker, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        links: LinkMaker,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], float] = time.time,
+    ) -> None:
         self._links = links
         self._clock = clock
+        self._today = today
         self._entries: dict[str, Entry] = {}
 
     def __len__(self) -> int:
@@ -45,12 +52,12 @@ class Board:
         """Remembers the newest progress; says whether it is news."""
         entry = self._entries.setdefault(progress.job_id, Entry())
         known = entry.progress
-        if known is not None and known.version >= progress.version:
+        if known is not None and known.sender == progress.sender and known.version >= progress.version:
             return False
         if entry.record is not None and not applies(progress, entry.record):
             return False
         entry.progress = progress
-        self._changed(entry, progress.version)
+        self._changed(entry, self.credible(progress.version))
         return True
 
     def learn(self, record: JobRecord) -> bool:
@@ -62,9 +69,13 @@ class Board:
             entry.changed_at = self._clock()
             return False
         entry.record = record
-        natural = record.version if entry.progress is None else max(record.version, entry.progress.version)
-        self._changed(entry, natural)
+        told = 0 if entry.progress is None else self.credible(entry.progress.version)
+        self._changed(entry, max(record.version, told))
         return True
+
+    def credible(self, version: int) -> int:
+        """A worker's clock that is ahead is not believed: what others write later has to have a greater version."""
+        return min(version, int(self._today() * 1_000_000))
 
     def figure(self, job_id: str, figures: Figures) -> bool:
         """Remembers how a known batch stands that goes on; says whether that is news."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from reelin.contracts.jobs import Job
+
+#: An event is kept as bytes for so many positions.
+_POSITIONS = 4
 
 
 def server_sent(event: str, data: str, *, version: int) -> bytes:
@@ -22,6 +25,7 @@ class JobEvent:
     version: int
     final: bool
     text: str
+    _sent: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, job: Job) -> JobEvent:
@@ -32,8 +36,12 @@ class JobEvent:
         return self.sse_at(self.version)
 
     def sse_at(self, position: int) -> bytes:
-        """With another `id:` than its own version: see Letter.since."""
-        return server_sent("job", self.text, version=position)
+        """With another `id:` than its own version: see Letter.position. Most clients stand at the same one."""
+        if position not in self._sent:
+            if len(self._sent) >= _POSITIONS:
+                self._sent.clear()
+            self._sent[position] = server_sent("job", self.text, version=position)
+        return self._sent[position]
 
     @cached_property
     def update(self) -> str:

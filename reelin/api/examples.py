@@ -87,6 +87,7 @@ STATS: dict[str, Any] = {
     "last_minute": {"completed": 2, "failed": 0, "bytes": 20960000},
     "last_hour": {"completed": 12, "failed": 1, "bytes": 125760000},
     "queues": {"reelin-downloads": {"backlog": 3, "oldest_seconds": 1.5, "workers": 2}},
+    "files": {"limit": 65536, "for_work": 228, "streams": 3, "streams_at_most": 65284},
     "disk": {"total_bytes": 500000000000, "free_bytes": 120000000000},
 }
 VIDEO_PAGE: dict[str, Any] = {"items": [VIDEO], "next_cursor": None}

@@ -30,11 +30,13 @@ class Figures(Message):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One job that has begun, at `positions` of the batch. `fetched`: its bytes are there, the rest goes on."""
+    """One job that has begun, at `positions` of the batch. `fetched`: its bytes are there, the rest goes on. `version`
+    is that of its newest progress."""
 
     progress: Progress
     positions: int = 1
     fetched: bool = False
+    version: int = 0
 
     @property
     def fraction(self) -> float:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reelin.api.lists import UnusableEntries, spans
 from reelin.api.problems import FieldError, clipped, problem_response
 from reelin.api.refusals import field_errors, models_of, refusal
-from reelin.errors import Conflict, InvalidInput, NotFound, Unavailable
+from reelin.errors import Conflict, InvalidInput, NotFound, Unavailable, is_exhaustion
 
 RETRY_AFTER_SECONDS = 5
 _WHERE = {
@@ -74,6 +74,12 @@ async def _unavailable(request: Request, error: Exception) -> Response:
     return problem_response(503, detail, instance=request.url.path, headers=headers)
 
 
+def busy(detail: str, instance: str) -> Response:
+    """It passes: try again a little later."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"}
+    return problem_response(503, detail, instance=instance, headers=headers)
+
+
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
@@ -106,9 +112,13 @@ class Unexpected:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception:
+        except Exception as error:
             _log.exception("A request failed unexpectedly", method=scope["method"], path=clipped(scope["path"]))
             if begun:
                 raise
+            if is_exhaustion(error):
+                detail = "Reelin has run out of files or memory. Nothing was lost; try again."
+                await busy(detail, scope["path"])(scope, receive, send)
+                return
             detail = "Reelin failed to answer; its log has the details. Try again."
             await problem_response(500, detail, instance=scope["path"])(scope, receive, send)

@@ -60,6 +60,7 @@ class HealthRoutes:
     def __init__(self, parts: Parts) -> None:
         self._library = parts.library
         self._control = parts.control
+        self._guests = parts.guests
         self._disk = Disk(parts.settings.media_dir, parts.settings.min_free_bytes)
         self._data_disks = [Disk(folder, parts.settings.min_free_bytes) for folder in parts.settings.growing_dirs]
 
@@ -93,7 +94,13 @@ class HealthRoutes:
         )
         ok = all(check.ok for check in (database, temporal, worker, disk, data_disk))
         readiness = Readiness(
-            ok=ok, database=database, temporal=temporal, worker=worker, disk=disk, data_disk=data_disk
+            ok=ok,
+            database=database,
+            temporal=temporal,
+            worker=worker,
+            disk=disk,
+            data_disk=data_disk,
+            degraded=(self._guests.shortage,) if self._guests.full else (),
         )
         return Response(readiness.model_dump_json(), 200 if ok else 503, media_type="application/json")
 

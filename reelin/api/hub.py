@@ -1,8 +1,9 @@
 """The live hub of one API process: from the progress bus and the jobs table to everyone who watches.
 
-The bus is fast and may lose messages; the table is the truth. Progress goes straight through. A changed row is read
-once for all who watch it. Every second a patrol looks for changes that the bus did not tell of, so that a final state
-always arrives. What a batch's items come to is found by the sweep, and what becomes of each by the item feeds.
+The bus is fast and may lose messages; the table is the truth. What the bus tells waits in a slot for each job, out of
+which a task of the hub's takes it: whoever publishes does not pay for those who watch. A changed row is read once for
+all who watch it, and the table is read on in the order of its versions, at the latest every second, so that a final
+state always arrives. What a batch's items come to is found by the sweep, and what becomes of each by the item feeds.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from reelin.api.audience import Audience
 from reelin.api.board import Board, goes_on
 from reelin.api.events import DeletedEvent, JobEvent, LiveEvent
 from reelin.api.figures import Figures
-from reelin.api.itemfeeds import MARGIN, ItemFeed, ItemFeeds
+from reelin.api.itemfeeds import ItemFeed, ItemFeeds
 from reelin.api.mailbox import Letter, Subscription
+from reelin.api.reader import TableReader
 from reelin.api.sweep import Sweep
 from reelin.api.view import LinkMaker
 from reelin.contracts.jobs import Job
 from reelin.contracts.progress import BusEvent, JobDeleted, JobTouched, ProgressEvent
 from reelin.library import JobRecord, Library
-from reelin.progress import ProgressBus
+from reelin.progress import ProgressBus, Slots
 
 PATROL_SECONDS = 1.0
 #: A client that reconnects hears of the jobs that ended in so much time; what is older is a matter for the list.
@@ -36,16 +38,13 @@ MEMORY_SECONDS = 86_400
 IDLE_SECONDS = 60.0
 #: Each so many patrols the jobs that are watched by name are read, whatever the bus says: one may have been deleted.
 ROLL_CALL = 15
-RETRY_SECONDS = 1.0
 #: Jobs that are read at once for a client: more would keep the event loop from others for too long.
 PAGE = 250
+#: The hub tells for so long before it lets others have the event loop.
+TURN_SECONDS = 0.005
 
 Transport = Literal["sse", "websocket", "wait"]
 _log = structlog.get_logger(__name__)
-
-
-def _microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 class Hub:
@@ -56,8 +55,14 @@ class Hub:
         self._audience = Audience()
         self._feeds = ItemFeeds(library, self._board, self._learnt, self._drop)
         self._sweep = Sweep(library, self._board, self._audience, self._feeds, self._tell)
-        self._stale: set[str] = set()
-        self._stale_arrived = asyncio.Event()
+        self._heard = Slots()
+        self._reader = TableReader(
+            library,
+            is_news=self._is_news,
+            take_in=self._read,
+            missing=self._forgotten,
+            told_up_to=self._audience.move_on,
+        )
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False
@@ -65,8 +70,8 @@ class Hub:
     # Life.
 
     async def start(self) -> None:
-        self._unsubscribe = self._bus.subscribe(self._heard)
-        lives = (self._reading(), self._patrolling(), self._sweep.run(), self._feeds.run())
+        self._unsubscribe = self._bus.subscribe(self._heard.put)
+        lives = (self._hearing(), self._reader.run(), self._patrolling(), self._sweep.run(), self._feeds.run())
         self._tasks = tuple(asyncio.create_task(life) for life in lives)
 
     async def close(self) -> None:
@@ -131,6 +136,7 @@ class Hub:
         """
         self._audience.watch(subscription, job_id)
         try:
+            await self._reader.start_reading_on()
             present = await self._take_in(await self._library.jobs.get(job_id))
         except BaseException:
             self._audience.unwatch(subscription, job_id)
@@ -142,24 +148,31 @@ class Hub:
         """From now on every change reaches the mailbox, and first the unfinished jobs.
 
         With `since`, the version up to which the client has seen everything: only those that changed after it, and
-        those that ended meanwhile, at most of the last day.
+        those that ended meanwhile, at most of the last day. What was deleted meanwhile is not told.
         """
         self._audience.watch_all(subscription)
+        await self._reader.start_reading_on()
+        newest = await self._library.jobs.newest_version()
+        if since is not None and since > newest:
+            since = None  # of another library
         known = await self._library.jobs.unfinished_versions()
         if since is not None:
-            since = max(since, _microseconds() - MEMORY_SECONDS * 1_000_000) - MARGIN
-            known += await self._library.jobs.ended_since(since)
+            subscription.move_on(since)
+            known += await self._library.jobs.ended_since(max(since, newest - MEMORY_SECONDS * 1_000_000))
         for start in range(0, len(known), PAGE):
-            events = await self._events(known[start : start + PAGE])
-            subscription.prime(event for event in events if since is None or event.version > since)
+            present = await self._events(known[start : start + PAGE])
+            for event, _ in present:  # to read a row told everyone of it, but to this client it may be no news
+                subscription.drop(event.job_id)
+            news = [(event, min(version, newest)) for event, version in present if event.version > (since or 0)]
+            subscription.prime(news)
+        subscription.move_on(newest)
+        self._audience.read_on(subscription)
 
     async def watch_items(self, subscription: Subscription, job_id: str, *, since: int | None = None) -> ItemFeed:
         """From now on the items of the batch reach the mailbox, first those in flight; only one event of each.
 
         With `since`, the version up to which the client has seen everything: only what changed after it.
         """
-        if since is not None:
-            since = max(since, _microseconds() - MEMORY_SECONDS * 1_000_000)
         return await self._feeds.open(subscription, job_id, since=since)
 
     def rest(self, feed: ItemFeed) -> AsyncIterator[Letter]:
@@ -187,7 +200,16 @@ class Hub:
 
     # What the bus tells.
 
-    def _heard(self, event: BusEvent) -> None:
+    async def _hearing(self) -> None:
+        while True:
+            await self._heard.filled()
+            turn_ends = time.monotonic() + TURN_SECONDS
+            while len(self._heard) and time.monotonic() < turn_ends:
+                for event in self._heard.take():
+                    self._hear(event)
+            await asyncio.sleep(0)
+
+    def _hear(self, event: BusEvent) -> None:
         match event:
             case ProgressEvent():
                 self._progressed(event)
@@ -202,14 +224,16 @@ class Hub:
             return
         event = self._board.event(progress.job_id)
         if event is None:
-            self._read_soon(progress.job_id)
+            self._reader.read_soon(progress.job_id)
         else:
             self._publish(event)
 
     def _touched(self, job_id: str) -> None:
         self._sweep.wake(job_id)
+        if self._audience.everything:
+            self._reader.read_on()
         if self._watched(job_id) or self._board.has_progress(job_id):
-            self._read_soon(job_id)
+            self._reader.read_soon(job_id)
         else:
             self._board.forget(job_id)
 
@@ -217,10 +241,9 @@ class Hub:
         return self._audience.watches(job_id) or self._feeds.follows(job_id)
 
     def _forgotten(self, job_id: str) -> None:
-        version = max(_microseconds(), self._board.version(job_id) + 1)
+        deleted = DeletedEvent(job_id, self._board.version(job_id) + 1)
         self._board.forget(job_id)
-        self._stale.discard(job_id)
-        deleted = DeletedEvent(job_id, version)
+        self._reader.forget(job_id)
         self._publish(deleted)
         self._feeds.forget(deleted)
         self._audience.forget(job_id)
@@ -261,80 +284,42 @@ class Hub:
     async def _figures(self, record: JobRecord) -> Figures | None:
         return await self._sweep.current(record.id) if goes_on(record) else None
 
-    async def _events(self, known: Sequence[tuple[str, int]]) -> list[JobEvent]:
-        """The present state of jobs, whose rows are read where the board does not have them."""
+    async def _events(self, known: Sequence[tuple[str, int]]) -> list[tuple[JobEvent, int]]:
+        """The present state of jobs, whose rows are read where the board does not have them, with those versions."""
         unknown = [job_id for job_id, version in known if not self._board.knows(job_id, version)]
-        for record in await self._library.jobs.many(unknown):
+        for record in await self._library.jobs.many(unknown) if unknown else ():
             await self._take_in(record)
-        events = (self._board.event(job_id) for job_id, _ in known)
-        return [event for event in events if event is not None]
+        events = ((self._board.event(job_id), version) for job_id, version in known)
+        return [(event, version) for event, version in events if event is not None]
 
-    # Reading rows: one query for all that changed meanwhile.
+    def _is_news(self, job_id: str, version: int) -> bool:
+        return self._watched(job_id) and not self._board.knows(job_id, version)
 
-    def _read_soon(self, job_id: str) -> None:
-        self._stale.add(job_id)
-        self._stale_arrived.set()
-
-    async def _reading(self) -> None:
-        while True:
-            await self._stale_arrived.wait()
-            self._stale_arrived.clear()
-            wanted, self._stale = self._stale, set()
-            try:
-                await self._read(wanted)
-            except Exception:  # noqa: BLE001  whatever the driver raises: the hub outlives it
-                _log.exception("The hub cannot read changed jobs; it tries again", action="hub_read")
-                self._stale |= wanted
-                await asyncio.sleep(RETRY_SECONDS)
-                self._stale_arrived.set()
-
-    async def _read(self, job_ids: set[str]) -> None:
-        missing = set(job_ids)
-        for record in await self._library.jobs.many(job_ids):
-            missing.discard(record.id)
-            await self._take_in(record)
-            if record.state.final and not self._feeds.follows(record.id):
-                self._drop(record.id)
-        for job_id in missing:
-            self._forgotten(job_id)
+    async def _read(self, record: JobRecord) -> None:
+        await self._take_in(record)
+        if record.state.final and not self._feeds.follows(record.id):
+            self._drop(record.id)
 
     # The patrol.
 
     async def _patrolling(self) -> None:
-        looked_at, rounds = _microseconds(), 0
+        rounds = 0
         while True:
             await asyncio.sleep(PATROL_SECONDS)
-            begun, rounds = _microseconds(), rounds + 1
-            try:
-                if self._audience.attentive:
-                    await self._find_missed(looked_at)
-                if rounds % ROLL_CALL == 0:
-                    self._call_roll()
-                looked_at = begun
-            except Exception:  # noqa: BLE001  whatever the driver raises: the hub outlives it
-                _log.exception("The hub cannot look for missed changes; it tries again", action="hub_patrol")
+            rounds += 1
+            if self._audience.attentive:
+                self._reader.read_on()
+            else:
+                self._reader.stop_reading_on()
+            for job_id in self._audience.named:
+                if rounds % ROLL_CALL == 0 or self._board.is_held(job_id):  # these changes are not among the others
+                    self._reader.read_soon(job_id)
+            if rounds % ROLL_CALL == 0:
+                self._look_through_idle()
 
-    async def _find_missed(self, since: int) -> None:
-        async for job_id, version in self._changes(since):
-            if self._watched(job_id) and not self._board.knows(job_id, version):
-                self._read_soon(job_id)
-        for job_id in self._audience.named:
-            if self._board.is_held(job_id):  # these changes are not among those
-                self._read_soon(job_id)
-
-    def _call_roll(self) -> None:
-        for job_id in self._audience.named:
-            self._read_soon(job_id)
+    def _look_through_idle(self) -> None:
         for job_id in self._board.idle(IDLE_SECONDS):
             if self._board.has_progress(job_id):
-                self._read_soon(job_id)
+                self._reader.read_soon(job_id)
             else:
                 self._board.forget(job_id)
-
-    async def _changes(self, since: int) -> AsyncIterator[tuple[str, int]]:
-        """(job id, version) of every row that changed after `since`, and of some before it: see MARGIN."""
-        since -= MARGIN
-        while page := await self._library.jobs.versions_since(since):
-            for job_id, version in page:
-                yield job_id, version
-            since = page[-1][1]

@@ -8,7 +8,6 @@ off, costs a page of memory and no more.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -23,16 +22,20 @@ SHARE = 0.1
 PAGE = 250
 #: Letters in a mailbox beyond which items no longer enter it: the client is to catch up from its mark.
 FULL = 2 * PAGE
-#: A change may carry an older version than one already read: clocks differ, and a transaction commits late.
-MARGIN = 2_000_000  # microseconds, as versions are
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """Everything that changed up to here was told."""
+    """Everything that changed up to here was told: all of `version`, or if there is a `position` its items up to that
+    one. It is where reading stopped, and no moment: whoever writes, what comes later has a greater version."""
 
     version: int
     position: int = 0
+
+    @property
+    def told(self) -> int:
+        """The version that was told as a whole, with all before it."""
+        return self.version - 1 if self.position else self.version
 
 
 @dataclass(eq=False, slots=True)
@@ -61,6 +64,7 @@ class ItemFeed:
 
     def move(self, mark: Mark) -> None:
         self.mark = mark
+        self.subscription.move_on(mark.told)
         self.told = {job_id: version for job_id, version in self.told.items() if version >= mark.version}
 
 
@@ -81,14 +85,21 @@ class ItemFeeds:
         await in_rounds(self.round, seconds=FEED_SECONDS, share=SHARE, action="hub_items")
 
     async def open(self, subscription: Subscription, batch_id: str, *, since: int | None = None) -> ItemFeed:
-        """The items in flight, and from now on every change. With `since`: only what changed after it."""
-        begun = _microseconds()
+        """The items in flight, and from now on every change. With `since`: only what changed after that version."""
+        newest = await self._library.jobs.newest_version()
         flying = await self._library.batches.in_flight(batch_id)
         feeds = self._feeds.setdefault(batch_id, {})
         if subscription not in feeds:
-            feed = ItemFeed(batch_id, subscription, Mark(min(since or begun, begun) - MARGIN))
+            if since is not None and since > newest:
+                since = None  # of another library
+            mark = Mark(newest if since is None else since)
+            subscription.move_on(since or 0)
+            feed = ItemFeed(batch_id, subscription, mark)
+            versions = {item.job.id: min(item.job.version, newest) for item in flying}
             present = feed.unread([(item, self._take_in(item)) for item in flying])
-            subscription.prime(event for event in present if since is None or event.version > feed.mark.version)
+            news = [event for event in present if since is None or event.version > since]
+            subscription.prime((event, versions[event.job_id]) for event in news)
+            subscription.move_on(mark.told)
             feeds[subscription] = feed
         return feeds[subscription]
 
@@ -136,7 +147,8 @@ class ItemFeeds:
                 changes, following = await self._page(batch_id, mark)
                 for feed in group:
                     if feeds.get(feed.subscription) is feed:  # it was not closed meanwhile
-                        feed.subscription.prime(feed.unread(changes), snapshot=False)
+                        for event in feed.unread(changes):
+                            feed.subscription.put(event)
                         feed.move(following)
 
     async def rest(self, feed: ItemFeed) -> AsyncIterator[Letter]:
@@ -148,18 +160,20 @@ class ItemFeeds:
         while more:
             changes, following = await self._page(feed.batch_id, feed.mark)
             unread, more = feed.unread(changes), len(changes) == PAGE
+            position = feed.mark.told
             feed.move(following)
             for event in unread:
-                yield Letter(event, event.version)
+                yield Letter(event, position)
 
     async def _page(self, batch_id: str, mark: Mark) -> tuple[list[tuple[ItemRecord, JobEvent]], Mark]:
-        """What changed after the mark, and the next mark: a little back in time once everything was read."""
-        begun = _microseconds()
+        """What changed after the mark, and the next mark."""
+        newest = await self._library.jobs.newest_version()
         found = await self._library.batches.changed_since(batch_id, mark.version, mark.position, limit=PAGE)
         changes = [(item, self._take_in(item)) for item in found]
-        if len(found) < PAGE:
-            return changes, Mark(begun - MARGIN)
-        return changes, Mark(found[-1].job.version, found[-1].position)
+        if len(found) == PAGE:
+            return changes, Mark(found[-1].job.version, found[-1].position)
+        read = found[-1].job.version if found else mark.version
+        return changes, Mark(max(newest, read))
 
     def _take_in(self, item: ItemRecord) -> JobEvent:
         """Those in flight are followed from here on, those that are through no more."""
@@ -186,7 +200,3 @@ class ItemFeeds:
         self._feeds.pop(batch_id, None)
         for job_id in [job_id for job_id, places in self._in_flight.items() if batch_id in places]:
             self._land(job_id, batch_id)
-
-
-def _microseconds() -> int:
-    return time.time_ns() // 1000

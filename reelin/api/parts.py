@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reelin.api.control import WorkflowControl
+from reelin.api.guests import Guests
 from reelin.api.hub import Hub
 from reelin.library import Library
 from reelin.settings import Settings
@@ -19,3 +20,4 @@ class Parts:
     hub: Hub
     control: WorkflowControl
     temporal_ui: str | None = None
+    guests: Guests = field(default_factory=Guests)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from temporalio.client import Client
 
 from reelin.activities import SiteDesk
+from reelin.api.accepting import Acceptor
 from reelin.api.app import create_app
 from reelin.api.dispatcher import Dispatcher
+from reelin.api.guests import Guests
 from reelin.api.hosts import is_loopback
 from reelin.api.hub import Hub
 from reelin.api.parts import Parts
@@ -20,6 +22,7 @@ from reelin.api.reconciler import Reconciler
 from reelin.api.temporal_control import TemporalControl
 from reelin.api.view import LinkMaker
 from reelin.errors import StartupError
+from reelin.filelimit import open_files_limit, share
 from reelin.library import Library
 from reelin.logs import configure_logs
 from reelin.process import Attention, in_background, run, spare_the_collector, stop_signal
@@ -47,12 +50,14 @@ class ApiServer:
         self._dispatcher = Dispatcher(library, client, self._desk)
         self._reconciler = Reconciler(library, client, bus, self._dispatcher)
         self._hub = Hub(library, bus, LinkMaker(temporal_ui=temporal_ui, namespace=client.namespace))
+        self._guests = Guests(share(open_files_limit(), max_downloads=settings.max_downloads))
         self.app = create_app(
             Parts(
                 settings=settings,
                 library=library,
                 hub=self._hub,
                 control=TemporalControl(client, self._dispatcher, attention or Attention()),
+                guests=self._guests,
                 temporal_ui=temporal_ui,
             )
         )
@@ -72,14 +77,19 @@ class ApiServer:
         )
         server = _Server(config)
         async with in_background(self._dispatcher.run, self._reconciler.run):
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            serving = asyncio.create_task(server.serve(sockets=[]))  # connections are accepted here
             try:
                 await _until_started(server, serving)
-                yield
+                async with in_background(Acceptor(listener, server.protocol, self._room_in(server)).run):
+                    yield
             finally:
                 await self._hub.close()  # ends the streams, for which the server would wait otherwise
                 server.should_exit = True
                 await serving
+
+    def _room_in(self, server: _Server) -> Callable[[], bool]:
+        most, connections = self._guests.limit.connections, server.server_state.connections
+        return lambda: len(connections) + self._guests.files < most
 
 
 class _Server(uvicorn.Server):
@@ -88,6 +98,13 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def protocol(self) -> asyncio.Protocol:
+        """What serves one connection."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 async def _until_started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

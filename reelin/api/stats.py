@@ -28,11 +28,21 @@ class Disk(Message):
     free_bytes: int
 
 
+class Files(Message):
+    """Open files of the API's process: every client takes one."""
+
+    limit: int
+    for_work: int = Field(description="Kept for downloads, database and Temporal")
+    streams: int = Field(description="Event streams and WebSockets at present")
+    streams_at_most: int = Field(description="Those beyond are answered with 503; files that are sent count twice")
+
+
 class Stats(Message):
     jobs: dict[State, int] = Field(description="All jobs by state, items of batches included")
     last_minute: Throughput
     last_hour: Throughput
     queues: dict[str, Queue] | None = Field(description="By task queue; null while Temporal does not answer")
+    files: Files
     disk: Disk | None = Field(description="null while the media folder's disk does not answer")
 
 
@@ -59,6 +69,7 @@ class StatsRoutes:
             last_minute=await self._jobs.throughput(60),
             last_hour=await self._jobs.throughput(3600),
             queues=queues,
+            files=self._files(),
             disk=disk,
         )
 
@@ -69,6 +80,15 @@ class StatsRoutes:
         except (Unavailable, TimeoutError) as error:
             _log.info("Temporal says nothing about its queues", reason=str(error))
             return None
+
+    def _files(self) -> Files:
+        guests = self._parts.guests
+        return Files(
+            limit=guests.limit.limit,
+            for_work=guests.limit.for_work,
+            streams=guests.watching,
+            streams_at_most=guests.limit.guests,
+        )
 
     def _disk(self) -> Disk | None:
         media_dir = self._parts.settings.media_dir

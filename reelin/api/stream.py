@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -13,8 +12,6 @@ from sse_starlette import EventSourceResponse
 
 from reelin.api.events import JobEvent, LiveEvent, server_sent
 from reelin.api.examples import ALL_EVENTS, EVENTS, answered
-from reelin.api.itemfeeds import ItemFeed
-from reelin.api.mailbox import Letter
 from reelin.api.parts import Parts
 from reelin.api.problems import documented
 from reelin.contracts.model import Request
@@ -94,46 +91,33 @@ class EventRoutes:
                 return  # deleted since the route looked
             feed = await self._hub.watch_items(subscription, job_id, since=seen)
             if present.version > (seen or 0):
-                yield present.sse_at(min(present.version, feed.mark.version))
+                yield present.sse_at(subscription.next_position)
             while not present.final:
                 letter = await anext(subscription, None)
                 if letter is None:
                     return
                 present = letter.event if letter.event.job_id == job_id else present
-                yield _certain(letter, feed)
+                yield letter.event.sse_at(letter.position)
             async for letter in self._hub.rest(feed):
-                yield _certain(letter, feed)
+                yield letter.event.sse_at(letter.position)
             yield _end(present)
 
     async def _all(self, seen: int | None) -> AsyncIterator[bytes]:
-        begun = time.time_ns() // 1000
         with self._hub.subscription("sse") as subscription:
             await self._hub.watch_all(subscription, since=seen)
             for _ in range(len(subscription)):
                 letter = subscription.take()
                 if letter is not None:
-                    yield _sent(letter)
-            yield server_sent("ready", "{}", version=begun)
+                    yield letter.event.sse_at(letter.position)
+            yield server_sent("ready", "{}", version=subscription.next_position)
             async for letter in subscription:
-                yield _sent(letter)
+                yield letter.event.sse_at(letter.position)
 
 
 def version_in(last_event_id: str | None) -> int | None:
     """None for what cannot be an id of ours: the client then simply gets everything."""
     text = (last_event_id or "").strip()
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _sent(letter: Letter) -> bytes:
-    """To a slow client an event goes out under an older id than its own version: older changes of other jobs may
-    still wait behind it, and must not be taken for seen if the connection breaks now."""
-    event = letter.event
-    return event.sse if event.version == letter.since else event.sse_at(letter.since)
-
-
-def _certain(letter: Letter, feed: ItemFeed) -> bytes:
-    """Under an id that claims no more than what was told for certain: what is live runs ahead of what was read."""
-    return letter.event.sse_at(min(letter.since, feed.mark.version))
 
 
 def _end(last: LiveEvent) -> bytes:

@@ -17,16 +17,13 @@ from reelin.api.figures import Figures, Pace, Part, add_up, items_done
 from reelin.api.itemfeeds import ItemFeeds
 from reelin.api.rounds import in_rounds
 from reelin.contracts.jobs import BATCH_KINDS, Phase, Progress, State
-from reelin.library import BegunItem, Library
+from reelin.library import BegunItem, Library, Standing
 
 SWEEP_SECONDS = 0.5
 #: A batch in which nothing happens is looked at less and less often, down to this.
 QUIET_SECONDS = 4.0
 #: At most so much of the time goes into looking: 100,000 items take some 20 ms.
 SHARE = 0.1
-#: A look carries a version so much older than its moment, in microseconds: what is written while it is taken, the end
-#: of the batch first of all, has to be newer, whichever process tells of it.
-BEFOREHAND = 1_000_000
 #: A playlist in a batch is looked into; one in that playlist would be a third level, which is not made.
 DEEPEST = 2
 
@@ -96,7 +93,7 @@ class Sweep:
         return await self.figures(batch_id)
 
     async def figures(self, batch_id: str, *, depth: int = 1) -> Figures:
-        version = time.time_ns() // 1000 - BEFOREHAND
+        newest = await self._library.jobs.newest_version()
         standing = await self._library.batches.standing(batch_id)
         watched = self._watched.get(batch_id)
         before = watched.parts if watched else {}
@@ -107,17 +104,26 @@ class Sweep:
             watched.pace.note(self._clock(), items_done(standing, parts))
             moves = standing.counts.running or not standing.counts.paused
             pace = watched.pace.items_per_second if moves else None
+        version = self._version(standing, newest, parts)
         return Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
+
+    def _version(self, standing: Standing, newest: int, parts: list[Part]) -> int:
+        """`newest` was read before the look: what is written while it is taken is newer than what it shows. So is the
+        end of a batch that this process has not heard of yet, whichever process tells it."""
+        version = max(newest, *(part.version for part in parts), 0)
+        return version if standing.ended is None else min(version, standing.ended - 1)
 
     async def _part(self, item: BegunItem, before: Part | None, depth: int) -> Part:
         """One that waits or is paused is as far as it was when it was last seen to run."""
         if item.kind in BATCH_KINDS:
             within = await self.figures(item.job_id, depth=depth + 1) if depth < DEEPEST else None
-            return Part((within and within.progress) or Progress(), item.positions)
+            shown = (within and within.progress) or Progress()
+            return Part(shown, item.positions, version=within.version if within else 0)
         newest = self._board.progress(item.job_id)
         if item.state is not State.RUNNING or newest is None:
             return before.at_rest() if before is not None else Part(Progress(), item.positions)
-        return Part(newest.progress, item.positions, fetched=newest.phase not in (Phase.EXTRACTING, Phase.DOWNLOADING))
+        fetched = newest.phase not in (Phase.EXTRACTING, Phase.DOWNLOADING)
+        return Part(newest.progress, item.positions, fetched=fetched, version=self._board.credible(newest.version))
 
     async def _batches(self) -> list[str]:
         """Those that are watched, by name, as items or with everything, and whose row is known."""

@@ -31,10 +31,13 @@ class LinkMaker(Message):
 
 
 def applies(progress: ProgressEvent, record: JobRecord) -> bool:
-    """Whether `progress` tells more than the row does: it is newer, or of the attempt that the row says is running."""
+    """Whether `progress` tells more than the row does: it is of the attempt that the row says is running, or of one
+    that the row does not know yet. Clocks alone do not tell: the worker's may be ahead of whoever wrote the row."""
     if record.state.final:
         return False
-    return progress.version > record.version or (record.state is State.RUNNING and progress.attempt == record.attempt)
+    if record.state is State.RUNNING and progress.attempt == record.attempt:
+        return True
+    return progress.attempt > record.attempt and progress.version > record.version
 
 
 def present(
@@ -115,6 +118,5 @@ def _advanced(job: Job, progress: ProgressEvent) -> Job:
             "attempt": progress.attempt,
             "next_attempt_at": None,
             "progress": progress.progress,
-            "version": max(job.version, progress.version),
         }
     )

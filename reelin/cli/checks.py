@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 OLDEST_PYTHON = (3, 11)
 OLDEST_YT_DLP = (2026, 7, 4)  #: Older ones have known advisories.
 _PROGRAM_SECONDS = 20
+FEW_CLIENTS = 500  #: A browser tab each.
 
 
 class Verdict(StrEnum):
@@ -68,6 +70,7 @@ def examine() -> Iterator[Finding]:
             free_disk(settings.media_dir, settings.min_free_bytes),
             *(data_disk(path, settings.media_dir, settings.min_free_bytes) for path in settings.growing_dirs[:1]),
         )
+        yield open_files(settings.max_downloads)
         yield from service(settings)
 
 
@@ -211,6 +214,19 @@ def data_disk(folder: Path, media: Path, min_free_bytes: int | None) -> Finding:
     if room.low:
         return bad("data disk", text, "Free some space: on a full disk nothing is accepted and nothing goes on.")
     return good("data disk", text)
+
+
+def open_files(max_downloads: int) -> Finding:
+    """What a service started from here may have open."""
+    from reelin.filelimit import ENOUGH, share
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = share(ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH), max_downloads=max_downloads)
+    text = f"{limit.limit} at once: {limit.for_work} for downloads, streams for {limit.guests} clients"
+    if limit.guests < FEW_CLIENTS:
+        remedy = "Raise the hard limit: `ulimit -Hn`, LimitNOFILE= of systemd, --ulimit nofile= of docker."
+        return note("open files", text, remedy)
+    return good("open files", text)
 
 
 def _existing(path: Path) -> Path:

@@ -163,7 +163,7 @@ class ForkServerHandle:
         if isinstance(reply, Spawned):
             answer.set_result(reply.pid)
         else:
-            answer.set_exception(OSError(reply.reason))
+            answer.set_exception(OSError(reply.errno, reply.reason))
             answer.exception()
 
     def _lose(self) -> None:

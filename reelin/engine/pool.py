@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +19,9 @@ from reelin.engine.programs import find_ffmpeg
 from reelin.engine.seam import DownloadTask, ExpandTask, ExtractTask, Listing, ReportSink, Task
 from reelin.engine.stall import Patience
 from reelin.engine.wire import Finished, GuardAddress, Launch, Limits, Order
-from reelin.errors import MediaFailure, PlaylistFound, StartupError
+from reelin.errors import MediaFailure, PlaylistFound, StartupError, is_exhaustion
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 #: A child beyond `idle_children` is kept so long: in a busy hour the next task is milliseconds away.
 _SURPLUS_SECONDS = 5.0
 
@@ -183,9 +186,12 @@ class EnginePool:
             child.dismiss()
         try:
             return await self._spawn()
-        except (OSError, StartupError) as error:
+        except (OSError, StartupError, MemoryError) as error:
             text = "No process could be started for this download."
-            raise MediaFailure(FailureKind.INTERNAL, text, detail=str(error)) from error
+            kind = FailureKind.INTERNAL
+            if is_exhaustion(error, starting=True) or _said_exhaustion(error):
+                kind = FailureKind.RESOURCES_EXHAUSTED
+            raise MediaFailure(kind, text, detail=str(error)) from error
 
     async def _spawn(self) -> ChildProcess:
         server = await self._live_server()
@@ -240,6 +246,12 @@ class EnginePool:
         for child in tired:
             self._idle.remove(child)
             child.dismiss()
+
+
+def _said_exhaustion(error: BaseException) -> bool:
+    """Of a fork server that could not start: its last words are all that is left of it."""
+    said = str(error)
+    return isinstance(error, StartupError) and any(os.strerror(number) in said for number in _EXHAUSTED)
 
 
 def _rested(child: ChildProcess) -> bool:

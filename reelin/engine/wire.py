@@ -62,9 +62,10 @@ class Spawned(Message):
 
 
 class Refused(Message):
-    """The system has no process left to give. Answers Spawn too."""
+    """The system has no process or no file left to give. Answers Spawn too."""
 
     type: Literal["refused"] = "refused"
+    errno: int
     reason: str
 
 

@@ -25,7 +25,7 @@ from reelin.library.jobs import change
 from reelin.library.making import make_items
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.retries import running_batches_of
-from reelin.library.rows import find, find_batch, get, now, write
+from reelin.library.rows import find, find_batch, get, insert_jobs, now, write
 from reelin.library.submissions import (
     NewJob,
     Submitted,
@@ -33,7 +33,6 @@ from reelin.library.submissions import (
     first_run,
     known_jobs,
     last_runs_of,
-    row_of,
 )
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
@@ -76,8 +75,8 @@ class BatchStore:
                 await _refuse_another(connection, new)
                 return Submitted(known[new.job.id], fresh=False)
             last_runs = await last_runs_of(connection, [new.job.id])
-            job = first_run(new.job, last_runs.get(new.job.id, 0) + 1)
-            await connection.execute(insert(jobs), row_of(job))
+            first_one = first_run(new.job, last_runs.get(new.job.id, 0) + 1)
+            (job,) = await insert_jobs(connection, [first_one])
             row = {**empty_batch(job.id, job.run), "source": list(new.urls), "total": len(new.urls)}
             row |= {"at_once": new.at_once, "request_hash": new.request_hash}
             await connection.execute(insert(batches).values(row))

@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
+from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Counts, Kind, State
 from reelin.library.following import count
 from reelin.library.records import JobRecord
 from reelin.library.rows import record
 from reelin.library.tables import items, jobs
 
+_FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _BEGUN = (State.RUNNING, State.WAITING, State.PAUSED)
 
@@ -31,11 +32,12 @@ class BegunItem:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`done_bytes` are those of the items that are done."""
+    """`done_bytes` are those of the items that are done; `ended` is the version of the batch's end, if it has ended."""
 
     counts: Counts
     done_bytes: int
     begun: tuple[BegunItem, ...]
+    ended: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ class ItemRecord:
 
 async def standing(connection: AsyncConnection, batch_id: str) -> Standing:
     counts, done_bytes = await count(connection, batch_id)
-    return Standing(counts, done_bytes, await _begun(connection, batch_id))
+    end = select(jobs.c.version).where(jobs.c.id == batch_id, jobs.c.state.in_(_FINAL))
+    ended = (await connection.execute(end)).scalar()
+    return Standing(counts, done_bytes, await _begun(connection, batch_id), ended)
 
 
 async def _begun(connection: AsyncConnection, batch_id: str) -> tuple[BegunItem, ...]:

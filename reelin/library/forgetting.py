@@ -11,7 +11,7 @@ from reelin.contracts.jobs import BATCH_KINDS
 from reelin.library.database import Database
 from reelin.library.following import conclude, ended_batches
 from reelin.library.pace import Pace
-from reelin.library.rows import among, find, get
+from reelin.library.rows import among, find, get, next_version, now
 from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken
 
@@ -98,5 +98,6 @@ async def _find_other_parents(connection: AsyncConnection, batch_id: str, job_id
 async def _forget(connection: AsyncConnection, job_ids: Sequence[str]) -> None:
     mine = among(jobs.c.id, job_ids)
     await connection.execute(delete(forgotten).where(among(forgotten.c.id, job_ids)))
-    await connection.execute(insert(forgotten).from_select(["id", "run"], select(jobs.c.id, jobs.c.run).where(mine)))
+    remembered = select(jobs.c.id, jobs.c.run, next_version(now())).where(mine)
+    await connection.execute(insert(forgotten).from_select(["id", "run", "version"], remembered))
     await connection.execute(delete(jobs).where(mine))

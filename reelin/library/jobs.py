@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, union_all, update
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
@@ -21,7 +21,7 @@ from reelin.library.following import TAKEN_OVER, follow, taking_over
 from reelin.library.forgetting import Forgetting
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
-from reelin.library.rows import find, get, now, record, write, write_one
+from reelin.library.rows import find, get, newest_version, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
 from reelin.library.tables import items, jobs
@@ -116,13 +116,24 @@ class JobStore:
         return {state: found.get(state, 0) for state in State}
 
     @unbroken
-    async def versions_since(self, version: int, *, limit: int = 500) -> list[tuple[str, int]]:
-        """(job id, version) of the jobs whose version is greater, oldest change first: what a reader has missed.
+    async def newest_version(self) -> int:
+        """The greatest that was given so far: whatever changes from now on has a greater one. 0 in an empty library."""
+        async with self._database.reading() as connection:
+            return int((await connection.execute(select(newest_version()))).scalar_one())
+
+    @unbroken
+    async def versions_since(self, version: int, job_id: str = "", *, limit: int = 500) -> list[tuple[str, int]]:
+        """(job id, version) of the jobs that come after (`version`, `job_id`) in the order of changes: what a reader
+        has missed. Many jobs may have the same version, so a page is followed by what comes after its last pair; all
+        of `version` itself counts as read where no id is given.
 
         Without those that a batch holds back.
         """
-        query = select(jobs.c.id, jobs.c.version).where(~jobs.c.held, jobs.c.version > version)
-        return await self._versions(query.order_by(jobs.c.version).limit(limit))
+        after = jobs.c.version > version
+        if job_id:
+            after = tuple_(jobs.c.version, jobs.c.id) > tuple_(literal(version), literal(job_id))
+        query = select(jobs.c.id, jobs.c.version).where(~jobs.c.held, after)
+        return await self._versions(query.order_by(jobs.c.version, jobs.c.id).limit(limit))
 
     @unbroken
     async def ended_since(self, version: int, *, limit: int = 10_000) -> list[tuple[str, int]]:

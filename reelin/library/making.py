@@ -13,7 +13,7 @@ from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
 from reelin.contracts.urls import canonical_url
 from reelin.library.following import TAKEN_OVER, follow
 from reelin.library.records import BatchRecord, JobRecord
-from reelin.library.rows import get, write
+from reelin.library.rows import get, insert_jobs, write
 from reelin.library.submissions import (
     NewJob,
     Place,
@@ -21,7 +21,6 @@ from reelin.library.submissions import (
     known_jobs,
     last_runs_of,
     restart,
-    row_of,
     stillborn,
     with_files,
 )
@@ -61,7 +60,7 @@ async def make_items(
             known[new.id] = await restart(connection, known[new.id], new, held=True)
         rows.append(_item(batch.id, position, new, known[new.id], skipped=new.id in done))
     if unknown:
-        await connection.execute(insert(jobs), [row_of(job) for job in unknown.values()])
+        await insert_jobs(connection, unknown.values())
     if rows:
         await connection.execute(insert(items), rows)
     await connection.execute(update(batches).where(batches.c.id == batch.id).values(cursor=batch.cursor + len(page)))

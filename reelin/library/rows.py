@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, String, case, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, String, case, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -17,7 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from reelin.contracts.jobs import Kind, State
 from reelin.errors import NotFound
 from reelin.library.records import BatchRecord, JobRecord, Sketch
-from reelin.library.tables import batches, jobs
+from reelin.library.tables import batches, forgotten, jobs
 
 _OF_BATCH = [column for column in batches.columns if column.name != "source"]  # which may be 10 MB
 
@@ -30,10 +30,60 @@ def microseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000)
 
 
+#: What is told of a running job between two writes of its row carries the versions in between: so many at most.
+ROOM = 100_000
+
+
+class _Greatest(FunctionElement[int]):
+    """The greatest of several numbers."""
+
+    name = "greatest"
+    inherit_cache = True
+
+
+@compiles(_Greatest, "sqlite")
+def _greatest_in_sqlite(element: _Greatest, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Greatest, "postgresql")
+def _greatest_in_postgresql(element: _Greatest, compiler: SQLCompiler, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+def newest_version() -> ColumnElement[int]:
+    """The greatest that any job has, or had when it was deleted; 0 where there was none."""
+    present, gone = jobs.alias("present"), forgotten.alias("gone")
+    found = (select(func.max(table.c.version)).scalar_subquery() for table in (present, gone))
+    return _Greatest(*(func.coalesce(each, 0) for each in found))
+
+
 def next_version(moment: datetime) -> ColumnElement[int]:
-    """Microseconds since the epoch, yet always greater than before, whatever the clock does."""
-    clock = microseconds(moment)
-    return case((jobs.c.version >= clock, jobs.c.version + 1), else_=clock)
+    """Microseconds since the epoch, yet greater than any before in the table, whatever the clock of its writer says:
+    whoever has read up to a version misses nothing that is written later.
+
+    Jobs that one statement changes share it, and are committed at once. To tell them apart would mean to number the
+    rows of each statement, and no reader needs it: those that read a page at a time go by version and id.
+    """
+    clock = literal(microseconds(moment), BigInteger)
+    return _Greatest(clock, newest_version() + 1)
+
+
+def _next_version_of_row(moment: datetime) -> ColumnElement[int]:
+    return _Greatest(next_version(moment), case((jobs.c.state == State.RUNNING, jobs.c.version + ROOM), else_=0))
+
+
+async def insert_jobs(connection: AsyncConnection, records: Iterable[JobRecord]) -> list[JobRecord]:
+    """Adds rows, and returns them as they then stand: with their version."""
+    version = (await connection.execute(select(next_version(now())))).scalar_one()
+    stored = [replace(job, version=version) for job in records]
+    if stored:
+        await connection.execute(insert(jobs), [row_of(job) for job in stored])
+    return stored
+
+
+def row_of(job: JobRecord) -> dict[str, Any]:
+    return {column.name: getattr(job, column.name) for column in jobs.columns}
 
 
 class _Listed(FunctionElement[str]):
@@ -91,7 +141,7 @@ async def write_one(connection: AsyncConnection, *which: ColumnElement[bool], **
 def _changes(values: Mapping[str, Any]) -> dict[str, Any]:
     """With what follows from them: nobody stands in a site's line who does not wait, or is to do so no more, and
     only a job that a worker has, or is to have, has a site's leave."""
-    state, changes = values.get("state"), {"version": next_version(now()), **values}
+    state, changes = values.get("state"), {"version": _next_version_of_row(now()), **values}
     told_to_stop = values.get("pause_requested") is True or values.get("cancel_requested") is True
     if told_to_stop or (isinstance(state, State) and state is not State.WAITING):
         changes.setdefault("awaiting_lease_since", None)

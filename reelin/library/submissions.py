@@ -18,7 +18,7 @@ from reelin.errors import Unavailable
 from reelin.library.database import Database
 from reelin.library.following import follow
 from reelin.library.records import JobRecord
-from reelin.library.rows import among, get, microseconds, now, record, record_of, write
+from reelin.library.rows import among, get, insert_jobs, now, record, record_of, write
 from reelin.library.tables import batches, files, forgotten, jobs
 
 LARGEST_GROUP = 200
@@ -125,8 +125,9 @@ class Submissions:
             last_runs = await last_runs_of(connection, unknown)
             known = await _without_lost(connection, known)
             stored = [await _settled(connection, new, known, last_runs) for new in group]
-            if unknown:
-                await connection.execute(insert(jobs), [row_of(known[job_id]) for job_id in sorted(unknown)])
+            new_jobs = await insert_jobs(connection, [known[job_id] for job_id in sorted(unknown)]) if unknown else []
+            made = {job.id: job for job in new_jobs}
+            stored = [replace(each, job=made.get(each.job.id, each.job)) for each in stored]
             for new, submitted in zip(group, stored, strict=True):
                 if new.preview and submitted.fresh:
                     await _note_preview(connection, submitted.job)
@@ -223,7 +224,7 @@ def first_run(new: NewJob, run: int, place: Place | None = None) -> JobRecord:
             "site": new.site or None,
             "owner": new.owner,
             "submitted_at": moment,
-            "version": microseconds(moment),
+            "version": 0,  # until it is stored
             "run": run,
             "title": new.title,
             "entry": new.entry,
@@ -248,10 +249,6 @@ def stillborn(new: NewJob) -> dict[str, Any]:
         "failure": new.failure.model_dump(mode="json"),
         "failure_kind": new.failure.kind,
     }
-
-
-def row_of(job: JobRecord) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in _EMPTY_ROW}
 
 
 def _fresh_run(preset: str, options: Options, priority: int, *, force: bool) -> dict[str, Any]:

@@ -107,7 +107,7 @@ jobs = Table(
         **_where("awaiting_lease_since IS NOT NULL"),
     ),
     Index("jobs_with_lease", "site", "id", **_where("lease IS NOT NULL")),
-    Index("jobs_by_version", "version"),
+    Index("jobs_by_version", "version", "id"),  # of one statement many jobs may have the same
     Index("jobs_by_finish", "finished_at"),
     # Lists and their counts are read from this one: looking at each row would take ten times as long.
     Index(
@@ -168,6 +168,8 @@ forgotten = Table(  # the last run of each deleted job: its workflow may still b
     metadata,
     Column("id", String(64), primary_key=True),
     Column("run", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),  # of the deletion: later ones are greater, whatever clocks say
+    Index("forgotten_by_version", "version"),
 )
 
 sites = Table(  # how each site is treated: what people set, and what its workflow last said

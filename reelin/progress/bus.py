@@ -16,10 +16,14 @@ Listener = Callable[[BusEvent], None]
 
 class ProgressBus(Protocol):
     def publish(self, event: BusEvent) -> None:
-        """Hands the event to every listener; returns at once."""
+        """Hands the event to every listener of the process; returns at once, whoever may be watching."""
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` with each event, on the event loop, until the returned function is called."""
+        """Calls `listener` with each event, on the event loop, until the returned function is called.
+
+        The caller is whoever publishes, a worker in the middle of a download: a listener that has more to do than to
+        take note (see `Slots`) does it in a task of its own.
+        """
 
 
 class MemoryBus:

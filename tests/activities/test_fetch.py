@@ -203,6 +203,11 @@ def _task(job: JobRequest, scratch: Path) -> DownloadTask:
     [
         (MediaFailure("rate_limited", "Slow down.", retry_after_seconds=7), FailureKind.RATE_LIMITED, "Slow down."),
         (OSError(errno.ENOSPC, "No space left on device"), FailureKind.DISK_FULL, "no space"),
+        (OSError(errno.EMFILE, "Too many open files"), FailureKind.RESOURCES_EXHAUSTED, "Too many open files"),
+        (OSError(errno.ENFILE, "Too many open files in system"), FailureKind.RESOURCES_EXHAUSTED, "in system"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), FailureKind.RESOURCES_EXHAUSTED, "allocate memory"),
+        (MemoryError(), FailureKind.RESOURCES_EXHAUSTED, "out of memory"),
+        (RuntimeError("can't start new thread"), FailureKind.RESOURCES_EXHAUSTED, "new thread"),
         (OSError(errno.EACCES, "Permission denied"), FailureKind.INTERNAL, "Permission denied"),
         (KeyError("/secret/path"), FailureKind.INTERNAL, "inside Reelin"),
     ],

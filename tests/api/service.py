@@ -133,9 +133,16 @@ class Api:
 
 
 def progress(
-    job_id: str, percent: float = 50, *, phase: Phase = Phase.DOWNLOADING, version: int = 0, attempt: int = 1
+    job_id: str,
+    percent: float = 50,
+    *,
+    phase: Phase = Phase.DOWNLOADING,
+    version: int = 0,
+    attempt: int = 1,
+    sender: str = "worker",
 ) -> ProgressEvent:
     return ProgressEvent(
+        sender=sender,
         job_id=job_id,
         version=version or time.time_ns() // 1000,
         attempt=attempt,
@@ -214,6 +221,11 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
         yield
+
+
+async def heard(hub: Hub) -> None:
+    """Waits until the hub has told all that was published."""
+    await until(lambda: not len(hub._heard))
 
 
 async def until(condition: object, *, seconds: float = 5) -> None:

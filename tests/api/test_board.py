@@ -57,16 +57,39 @@ def test_progress_of_an_older_attempt_or_of_a_finished_job_is_not_shown(board: B
     assert not board.note(progress(row.id, 11, version=row.version + 50))
 
 
-def test_versions_grow_even_if_the_clocks_of_two_machines_disagree(board: Board, row: JobRecord) -> None:
+def test_versions_grow_even_if_the_clocks_of_two_machines_disagree(row: JobRecord) -> None:
+    today = row.version / 1_000_000 + 5
+    board = Board(LinkMaker(), today=lambda: today)
     board.learn(row)
-    board.note(progress(row.id, 99, version=row.version + 1_000_000))
+    board.note(progress(row.id, 99, version=row.version + 3_600_000_000))
     ahead = board.event(row.id)
+    assert ahead is not None and ahead.version <= today * 1_000_000, "a worker's clock that is ahead is not believed"
     done = replace(row, state=State.FAILED, version=row.version + 1000)
-    assert board.view(done).version > row.version + 1_000_000
+    assert board.view(done).version > ahead.version
     board.learn(done)
     final = board.event(row.id)
-    assert ahead is not None and final is not None
+    assert final is not None
     assert final.final and final.version > ahead.version
+
+
+@pytest.mark.parametrize("apart", [-3_600_000_000, -10_000_000, 10_000_000, 3_600_000_000])
+def test_a_worker_that_takes_over_is_heard_whatever_its_clock_says(board: Board, row: JobRecord, apart: int) -> None:
+    board.learn(row)
+    board.note(progress(row.id, 50, version=row.version + 1000, sender="killed"))
+    before = board.event(row.id)
+    assert board.note(progress(row.id, 10, version=row.version + 2000 + apart, sender="next"))
+    job = board.view(row)
+    assert job.progress is not None and job.progress.percent == 10
+    assert before is not None and job.version > before.version
+    assert not board.note(progress(row.id, 5, version=row.version + 1000 + apart, sender="next")), "it came late"
+
+
+def test_a_job_that_waits_is_not_shown_running_by_a_worker_whose_clock_is_ahead(board: Board, row: JobRecord) -> None:
+    waits = replace(row, state=State.WAITING, version=row.version + 10)
+    board.note(progress(row.id, 50, version=row.version + 3_600_000_000))
+    board.learn(waits)
+    assert board.view(waits).state is State.WAITING
+    assert not board.note(progress(row.id, 51, version=row.version + 3_600_000_001))
 
 
 def test_an_event_is_built_once_per_change(board: Board, row: JobRecord) -> None:

@@ -14,7 +14,7 @@ from reelin.contracts.progress import JobTouched
 from reelin.library import Library
 from reelin.progress import MemoryBus
 from tests.api.batches import Worker
-from tests.api.service import progress, until
+from tests.api.service import heard, progress, until
 from tests.library.samples import new_job
 
 
@@ -49,6 +49,7 @@ async def test_items_in_flight_are_told_first_and_then_as_they_go_on(
         assert {job.id: job.state for job in present} == {first.id: State.RUNNING, second.id: State.QUEUED}
         assert {(job.parent_id, job.position) for job in present} == {(worker.batch_id, 1), (worker.batch_id, 2)}
         bus.publish(progress(first.id, 30))
+        await heard(hub)
         (running,) = taken(subscription)
         assert running.progress is not None and running.progress.percent == 30
         await worker.complete(first)
@@ -83,6 +84,7 @@ async def test_a_job_is_told_with_its_place_in_each_batch(hub: Hub, library: Lib
         await hub.watch_items(of_other, other.batch_id)
         taken(of_one), taken(of_other)
         bus.publish(progress(shared.id, 10))
+        await heard(hub)
         assert [(job.parent_id, job.position) for job in taken(of_one)] == [(one.batch_id, 2)]
         assert [(job.parent_id, job.position) for job in taken(of_other)] == [(other.batch_id, 1)]
 
@@ -98,6 +100,7 @@ async def test_a_batch_that_is_called_off_says_so_of_every_item_also_of_those_th
         await hub.watch_items(of_one, one.batch_id)
         await hub.watch_items(of_other, other.batch_id)
         bus.publish(progress(shared[0].id, 10))
+        await heard(hub)
         await library.window.call_off(one.batch_id)
         seen = await ends(of_one, 300)
         assert {jobs[-1].state for jobs in seen.values()} == {State.CANCELLED}
@@ -150,10 +153,9 @@ async def test_a_client_that_comes_back_hears_what_changed_meanwhile(hub: Hub, l
     worker = await Worker.of(library, 3)
     first, second, _ = await worker.release()
     await worker.complete(first)
-    await asyncio.sleep(itemfeeds.MARGIN / 1e6)  # what is older than that is not told again
     with hub.subscription("sse") as subscription:
         feed = await hub.watch_items(subscription, worker.batch_id)
-        seen = feed.mark.version + itemfeeds.MARGIN
+        seen = feed.mark.told
     await worker.complete(second)
     with hub.subscription("sse") as subscription:
         await hub.watch_items(subscription, worker.batch_id, since=seen)
@@ -167,9 +169,11 @@ async def test_a_deleted_item_is_told_of_and_a_deleted_batch_forgotten(hub: Hub,
         await hub.watch_items(subscription, worker.batch_id)
         taken(subscription)
         hub.deleted(first.id)
+        await heard(hub)
         letter = subscription.take()
         assert letter is not None and "deleted" in letter.event.sse.decode()
         hub.deleted(worker.batch_id)
+        await heard(hub)
         assert not hub._feeds._feeds and not hub._feeds._in_flight
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from reelin.api.events import DeletedEvent, JobEvent
-from reelin.api.mailbox import Subscription
+from reelin.api.mailbox import Letter, Subscription
 
 
 def _event(job_id: str, version: int) -> JobEvent:
@@ -34,20 +34,41 @@ async def test_an_older_event_never_replaces_a_newer_one() -> None:
 async def test_a_busy_job_does_not_push_a_quiet_one_back() -> None:
     mailbox = Subscription("sse")
     mailbox.put(_event("busy", 1))
+    mailbox.move_on(1)
     mailbox.put(_event("quiet", 2))
+    mailbox.move_on(2)
     mailbox.put(_event("busy", 3))
     first, second = await anext(mailbox), await anext(mailbox)
-    assert (first.event.job_id, first.event.version, first.since) == ("busy", 3, 1)
-    assert (second.event.job_id, second.since) == ("quiet", 2)
+    assert (first.event.job_id, first.event.version, first.position) == ("busy", 3, 0)
+    assert (second.event.job_id, second.position) == ("quiet", 1)
 
 
-async def test_a_snapshot_is_sorted_in_among_what_waits() -> None:
+async def test_a_position_claims_nothing_that_still_waits_and_never_goes_back() -> None:
     mailbox = Subscription("sse")
-    mailbox.put(_event("new", 50))
-    mailbox.prime([_event("c", 30), _event("a", 10), _event("new", 40)])
+    mailbox.move_on(5)
+    mailbox.put(_event("live", 99))
+    mailbox.prime([(_event("c", 50), 30), (_event("a", 40), 10), (_event("live", 20), 20)])
+    mailbox.move_on(30)
+    mailbox.move_on(7)
+    assert mailbox.next_position == 5
     letters = [await anext(mailbox) for _ in range(3)]
-    assert [(letter.event.job_id, letter.event.version) for letter in letters] == [("a", 10), ("c", 30), ("new", 50)]
-    assert all(letter.snapshot for letter in letters)
+    assert [(letter.event.job_id, letter.position) for letter in letters] == [("live", 5), ("a", 9), ("c", 29)]
+    assert [letter.event.version for letter in letters] == [99, 40, 50]
+    assert mailbox.next_position == 30
+
+
+async def test_an_end_is_not_replaced_by_what_was_said_before_it_and_a_deletion_wins() -> None:
+    mailbox = Subscription("sse")
+    end = JobEvent("a", 9, final=True, text="{}")
+    mailbox.put(end)
+    mailbox.put(_event("a", 8))
+    assert mailbox.take() == Letter(end, 0)
+    mailbox.put(end)
+    mailbox.put(DeletedEvent("a", 3))
+    assert isinstance((await anext(mailbox)).event, DeletedEvent)
+    mailbox.put(DeletedEvent("a", 10))
+    mailbox.put(_event("a", 4))
+    assert (await anext(mailbox)).event.version == 4, "it was submitted again"
 
 
 async def test_closing_ends_the_iteration_at_once() -> None:

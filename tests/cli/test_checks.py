@@ -31,6 +31,14 @@ def test_a_folder_that_cannot_be_written_is_bad() -> None:
     assert finding.remedy
 
 
+def test_the_limit_of_open_files_is_said_with_what_it_is_enough_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.resource, "getrlimit", lambda _what: (256, 400))
+    finding = checks.open_files(16)
+    assert finding.verdict is Verdict.NOTE and "400" in finding.text and "176 clients" in finding.text
+    monkeypatch.setattr(checks.resource, "getrlimit", lambda _what: (1024, 1_048_576))
+    assert checks.open_files(16).verdict is Verdict.GOOD
+
+
 def test_a_disk_on_which_downloads_would_wait_is_worth_a_note(tmp_path: Path) -> None:
     assert checks.free_disk(tmp_path, 0).verdict is Verdict.GOOD
     finding = checks.free_disk(tmp_path, 10**18)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import re
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest_asyncio
 
 from reelin.contracts.failures import REMEDIES, FailureKind
 from reelin.contracts.options import Options
+from reelin.engine.childprocess import ChildProcess
 from reelin.engine.guard.process import GuardProcess
 from reelin.engine.pool import EnginePool
 from reelin.errors import MediaFailure
@@ -27,7 +30,7 @@ from tests.engine.test_failures import SAID
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
 #: Provoked by tests of their own below.
-BY_THEMSELVES = frozenset({FailureKind.DISK_FULL, FailureKind.INTERNAL})
+BY_THEMSELVES = frozenset({FailureKind.DISK_FULL, FailureKind.INTERNAL, FailureKind.RESOURCES_EXHAUSTED})
 #: Only a site's own words say so; those in test_failures.py are real ones.
 BY_WORDS = frozenset(
     {
@@ -141,6 +144,36 @@ async def test_a_process_that_dies_is_a_fault_of_ones_own(pool: EnginePool, orig
     with pytest.raises(MediaFailure) as caught:
         await watched.outcome
     assert caught.value.kind == FailureKind.INTERNAL
+
+
+async def test_a_fork_server_that_has_no_file_left_makes_the_download_wait_and_works_on(pool: EnginePool) -> None:
+    server = pool.fork_server_pid
+    assert server is not None
+    numbers = {int(each.name) for each in Path(f"/proc/{server}/fd").iterdir()}
+    lowest_free = next(number for number in range(len(numbers) + 1) if number not in numbers)
+    limits = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        with pytest.raises(MediaFailure) as caught:
+            await pool._lease(fresh=True)
+    finally:
+        resource.prlimit(server, resource.RLIMIT_NOFILE, limits)
+    assert caught.value.kind == FailureKind.RESOURCES_EXHAUSTED
+    child = await pool._lease(fresh=True)
+    assert pool.fork_server_pid == server
+    child.dismiss()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
+async def test_a_fork_that_is_refused_is_a_wait(pool: EnginePool, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    async def refused() -> ChildProcess:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pool, "_spawn", refused)
+    with pytest.raises(MediaFailure) as caught:
+        await pool._lease(fresh=True)
+    assert caught.value.kind == FailureKind.RESOURCES_EXHAUSTED
+    assert policy_for(FailureKind.RESOURCES_EXHAUSTED).attempts > 1000
 
 
 @pytest.mark.parametrize("kind", FailureKind)

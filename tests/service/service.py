@@ -22,7 +22,8 @@ from reelin.contracts.jobs import FINAL_STATES, Counts, Job, State
 class Service:
     """`reelin up` on a data folder. Start it, stop it, kill it, start it again: the folder stays."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, open_files: int | None = None, **environment: str) -> None:
+        """`open_files` is the limit that it starts with and cannot raise."""
         self.data_dir = folder / "data"
         self.media_dir = self.data_dir / "media"
         self.log = folder / "up.log"
@@ -34,6 +35,8 @@ class Service:
             "REELIN_UNLIMITED_SITES": "127.0.0.1",
             **environment,
         }
+        limited = ("sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh") if open_files else ()
+        self._command = [*limited, sys.executable, "-m", "reelin.cli", "up"]
         self.process: subprocess.Popen[bytes] | None = None
         self.note: dict[str, Any] = {}
         self.api = httpx.Client()
@@ -42,7 +45,7 @@ class Service:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "reelin.cli", "up"],
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

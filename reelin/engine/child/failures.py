@@ -64,11 +64,15 @@ _PART: Types = (
     (RegexNotFoundError, FailureKind.SITE_CHANGED),
 )
 
-#: The last one is the limit of the process: no download is meant to make such a file.
+#: EFBIG is the limit of the process: no download is meant to make such a file. What the machine has no more of comes
+#: back; a MemoryError is a download that needs more than one may have.
 _OF_DISK: dict[int, FailureKind] = {
     errno.ENOSPC: FailureKind.DISK_FULL,
     errno.EDQUOT: FailureKind.DISK_FULL,
     errno.EFBIG: FailureKind.TOO_LARGE,
+    errno.EMFILE: FailureKind.RESOURCES_EXHAUSTED,
+    errno.ENFILE: FailureKind.RESOURCES_EXHAUSTED,
+    errno.ENOMEM: FailureKind.RESOURCES_EXHAUSTED,
 }
 _STATUSES: dict[int, FailureKind] = {
     401: FailureKind.LOGIN_REQUIRED,
@@ -224,7 +228,7 @@ def _second_opinion(kind: FailureKind, messages: Sequence[str]) -> FailureKind:
     logged = _words("\n".join(message[:_TEXT_LIMIT] for message in reversed(messages[-50:])))
     found = kind_of(logged, CLEAR)
     if kind is FailureKind.PROCESSING:
-        return found if found in (FailureKind.DISK_FULL, FailureKind.TOO_LARGE) else kind
+        return found if found is not None and found in _OF_DISK.values() else kind
     return found or kind_of(logged, TRANSPORT) or kind
 
 

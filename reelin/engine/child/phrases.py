@@ -25,6 +25,7 @@ GUARD: Phrases = (
     ),
     (FailureKind.DNS, _any(r"(HTTP Error|tunnel connection failed:) 50\d:? (name resolution|host not found|dns)")),
     (FailureKind.NETWORK, _any(r"HTTP Error 50\d:? connection (failed|timed out)")),
+    (FailureKind.RESOURCES_EXHAUSTED, _any(r"(HTTP Error|tunnel connection failed:) 50\d:? too many open files")),
 )
 
 #: Clear words: they decide even where an HTTP status says something else (a 403 page that asks for an account).
@@ -40,6 +41,15 @@ CLEAR: Phrases = (
         ),
     ),
     (FailureKind.TOO_LARGE, _any(r"\bfile too large\b", r"\bEFBIG\b")),
+    (
+        FailureKind.RESOURCES_EXHAUSTED,
+        _any(
+            r"\btoo many open files\b",
+            r"\bcannot allocate memory\b",
+            r"\bunable to open database file\b",
+            r"\b(EMFILE|ENFILE|ENOMEM)\b",
+        ),
+    ),
     (FailureKind.UNSAFE_FILE, _any(r"is unusual and will be skipped for safety", r"unsafe file ?extension")),
     (
         FailureKind.FORMAT_UNAVAILABLE,

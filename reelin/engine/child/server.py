@@ -6,6 +6,7 @@ that hangs for ever. When its control socket ends, the worker is gone, and so is
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -79,7 +80,10 @@ class ForkServer:
             return False
         if not data:
             return False
-        self._fork(descriptors[0], launch, tools)
+        if descriptors:
+            self._fork(descriptors[0], launch, tools)
+        else:  # the kernel drops it where this process has no number left for it
+            self._refuse(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
         return True
 
     def _fork(self, channel: int, launch: Launch, tools: Tools) -> None:
@@ -88,13 +92,16 @@ class ForkServer:
             pid = os.fork()
         except OSError as error:
             os.close(channel)
-            self._say(Refused(reason=str(error)))
+            self._refuse(error)
             return
         if pid == 0:
             self._become_child(parent, channel, launch, tools)
         os.close(channel)
         self._children.add(pid)
         self._say(Spawned(pid=pid))
+
+    def _refuse(self, error: OSError) -> None:
+        self._say(Refused(errno=error.errno or errno.EAGAIN, reason=error.strerror or str(error)))
 
     def _become_child(self, parent: int, channel: int, launch: Launch, tools: Tools) -> None:
         """Never returns: a child must not run the fork server's own code on its way out."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.urls import IPAddress, IPNetwork, literal_address, reachable
+from reelin.errors import is_exhaustion
 
 _RESOLVE_SECONDS = 10.0
 #: yt-dlp waits 15 s for an answer. An address that does not answer must leave time for the next one.
@@ -19,7 +20,7 @@ Resolver = Callable[[str], Awaitable[Sequence[IPAddress]]]
 
 
 class DialFailed(Exception):
-    """`kind` is `blocked_address`, `dns` or `network`."""
+    """`kind` is `blocked_address`, `dns`, `network` or `resources_exhausted`."""
 
     def __init__(self, kind: FailureKind, host: str) -> None:
         super().__init__(f"{kind.value}: {host}")
@@ -50,8 +51,9 @@ class Dialer:
             seconds = _CONNECT_SECONDS_WITH_OTHERS_LEFT if left else _CONNECT_SECONDS
             try:
                 return await _connected(address, port, seconds)
-            except OSError:
-                continue
+            except OSError as error:
+                if is_exhaustion(error):
+                    raise DialFailed(FailureKind.RESOURCES_EXHAUSTED, host) from error
         raise DialFailed(FailureKind.NETWORK, host)
 
     async def _addresses(self, host: str) -> Sequence[IPAddress]:
@@ -62,7 +64,8 @@ class Dialer:
             async with asyncio.timeout(_RESOLVE_SECONDS):
                 addresses = list(dict.fromkeys(await self._resolver(host)))
         except (OSError, ValueError) as error:  # UnicodeError, for a name that is none, is a ValueError
-            raise DialFailed(FailureKind.DNS, host) from error
+            kind = FailureKind.RESOURCES_EXHAUSTED if is_exhaustion(error) else FailureKind.DNS
+            raise DialFailed(kind, host) from error
         if not addresses:
             raise DialFailed(FailureKind.DNS, host)
         return addresses

@@ -26,6 +26,7 @@ _STATUS_LINES = {
     FailureKind.BLOCKED_ADDRESS: "403 Blocked address",
     FailureKind.DNS: "502 Name resolution failed",
     FailureKind.NETWORK: "502 Connection failed",
+    FailureKind.RESOURCES_EXHAUSTED: "503 Too many open files",
 }
 
 
