@@ -137,6 +137,7 @@ TAKES: dict[str, Any] = {
 SITE: dict[str, Any] = {
     "site": "example.org",
     "max_at_once": 4,
+    "max_at_once_is_default": True,
     "requests_per_hour": None,
     "in_use": 4,
     "waiting": 46,

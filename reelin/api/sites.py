@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Query
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from starlette.responses import Response
 
 from reelin.api.examples import SITE, SITE_PAGE, answered
@@ -16,7 +16,7 @@ from reelin.api.parts import Parts
 from reelin.api.routes import Route, router_of
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.model import Message, Request
-from reelin.contracts.sites import Configure
+from reelin.contracts.sites import NO_LIMIT, Configure
 from reelin.contracts.urls import check_url, site_of
 from reelin.errors import InvalidInput, Unavailable
 from reelin.library import SiteRecord
@@ -25,6 +25,7 @@ _log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 100
 MOST_REQUESTS_PER_HOUR = 1_000_000
+DEFAULT: Literal["default"] = "default"
 #: A limit may be set for whatever a URL can name.
 _ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
@@ -32,6 +33,7 @@ _ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 class Site(Message):
     site: str
     max_at_once: int | None = Field(description="null: no limit until it complains")
+    max_at_once_is_default: bool = Field(description="Nobody has set it: Reelin's settings say it")
     requests_per_hour: int | None = Field(description="null: no limit")
     in_use: int = Field(description="Downloads that have its leave just now")
     waiting: int = Field(description="Downloads that stand in line")
@@ -49,10 +51,38 @@ class SiteQuery(Request):
     cursor: str | None = Field(None, max_length=1000, description="next_cursor of the page before")
 
 
+def _check_at_once(value: Any) -> int | Literal["default"] | None:
+    """Raises InvalidInput: one sentence, where a union would have one for each of its members."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is None or value == DEFAULT or (whole and 1 <= value <= MOST_AT_ONCE):
+        return value  # type: ignore[no-any-return]
+    raise InvalidInput(
+        "It is not a number of downloads that can be allowed at once.",
+        remedy=f'Give a whole number from 1 to {MOST_AT_ONCE}, null for no limit, or "{DEFAULT}".',
+    )
+
+
 class SiteSettings(Request):
     """What is left out stays as it is."""
 
-    max_at_once: int = Field(4, ge=1, le=MOST_AT_ONCE, description="Downloads at once")
+    max_at_once: Annotated[
+        int | Literal["default"] | None,
+        PlainValidator(_check_at_once),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": MOST_AT_ONCE},
+                    {"const": DEFAULT, "type": "string"},
+                    {"type": "null"},
+                ]
+            }
+        ),
+    ] = Field(
+        DEFAULT,
+        description="Downloads at once; null: no limit until it complains; "
+        f'"{DEFAULT}": as if nobody had set it (REELIN_SITE_MAX_AT_ONCE, REELIN_UNLIMITED_SITES)',
+        examples=[4],
+    )
     requests_per_hour: int | None = Field(
         None, ge=1, le=MOST_REQUESTS_PER_HOUR, description="Downloads begun within an hour; null: no limit"
     )
@@ -103,7 +133,7 @@ class SiteRoutes:
     async def configure(self, site: str, settings: SiteSettings) -> Response:
         """Applies at once, to whoever is in line too. A site need not be known yet."""
         _check_site(site)
-        record = await self._sites.configure(site, **settings.model_dump(exclude_unset=True))
+        record = await self._sites.configure(site, **_stored(settings))
         wanted = Configure(max_at_once=record.max_at_once, requests_per_hour=record.requests_per_hour)
         try:
             await self._control.configure_site(site, wanted)
@@ -117,16 +147,26 @@ class SiteRoutes:
 
     def _view(self, record: SiteRecord) -> Site:
         unlimited = record.site in self._unlimited and not record.limited
+        at_once = record.max_at_once or self._default
         until = record.cooldown_until
         return Site(
             site=record.site,
-            max_at_once=None if unlimited else record.max_at_once or self._default,
+            max_at_once=None if unlimited or at_once >= NO_LIMIT else at_once,
+            max_at_once_is_default=record.max_at_once is None,
             requests_per_hour=record.requests_per_hour,
             in_use=record.in_use,
             waiting=record.waiting,
             cooldown_until=until if until is not None and until > datetime.now(UTC) else None,
             reason=FailureKind(record.reason) if record.reason else None,
         )
+
+
+def _stored(settings: SiteSettings) -> dict[str, int | None]:
+    """What was given, as the row and the site's workflow have it."""
+    values = settings.model_dump(exclude_unset=True)
+    if "max_at_once" in values:
+        values["max_at_once"] = {DEFAULT: None, None: NO_LIMIT}.get(values["max_at_once"], values["max_at_once"])
+    return values
 
 
 def _check_site(site: str) -> None:

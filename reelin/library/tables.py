@@ -160,7 +160,7 @@ sites = Table(  # how each site is treated: what people set, and what its workfl
     "sites",
     metadata,
     Column("site", String(255), primary_key=True),
-    Column("max_at_once", Integer),  # people's; null: the setting
+    Column("max_at_once", Integer),  # people's; null: the setting; contracts.sites.NO_LIMIT: none
     Column("requests_per_hour", Integer),  # people's; null: no limit
     Column("limited", Boolean, nullable=False),  # needs leases, even where the setting says that it needs none
     Column("cooldown_until", UtcDateTime),
