@@ -17,6 +17,8 @@ from reelin.api.hosts import is_loopback
 from reelin.api.hub import Hub
 from reelin.api.parts import Parts
 from reelin.api.reconciler import Reconciler
+from reelin.api.sites import limits_of
+from reelin.api.status import StatusMonitor
 from reelin.api.temporal_control import TemporalControl
 from reelin.api.view import LinkMaker
 from reelin.errors import StartupError
@@ -47,14 +49,10 @@ class ApiServer:
         self._dispatcher = Dispatcher(library, client, self._desk)
         self._reconciler = Reconciler(library, client, bus, self._dispatcher)
         self._hub = Hub(library, bus, LinkMaker(temporal_ui=temporal_ui, namespace=client.namespace))
+        control = TemporalControl(client, self._dispatcher, attention or Attention())
+        self._status = StatusMonitor(library, control, limits_of(settings), self._hub.stand)
         self.app = create_app(
-            Parts(
-                settings=settings,
-                library=library,
-                hub=self._hub,
-                control=TemporalControl(client, self._dispatcher, attention or Attention()),
-                temporal_ui=temporal_ui,
-            )
+            Parts(settings=settings, library=library, hub=self._hub, control=control, temporal_ui=temporal_ui)
         )
 
     @contextlib.asynccontextmanager
@@ -71,7 +69,7 @@ class ApiServer:
             server_header=False,
         )
         server = _Server(config)
-        async with in_background(self._dispatcher.run, self._reconciler.run):
+        async with in_background(self._dispatcher.run, self._reconciler.run, self._status.run):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
                 await _until_started(server, serving)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from reelin.contracts.sites import NO_LIMIT, Configure
 from reelin.contracts.urls import check_url, site_of
 from reelin.errors import InvalidInput, Unavailable
 from reelin.library import SiteRecord
+from reelin.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -100,8 +102,7 @@ class SiteRoutes:
     def __init__(self, parts: Parts) -> None:
         self._sites = parts.library.sites
         self._control = parts.control
-        self._default = parts.settings.site_max_at_once
-        self._unlimited = frozenset(parts.settings.unlimited_sites)
+        self._at_once_of = limits_of(parts.settings)
 
     def router(self) -> APIRouter:
         page, site = {200: answered(SITE_PAGE, "One page")}, {200: answered(SITE, "The site")}
@@ -146,12 +147,10 @@ class SiteRoutes:
         return Response(self._view(record).model_dump_json(), media_type="application/json")
 
     def _view(self, record: SiteRecord) -> Site:
-        unlimited = record.site in self._unlimited and not record.limited
-        at_once = record.max_at_once or self._default
         until = record.cooldown_until
         return Site(
             site=record.site,
-            max_at_once=None if unlimited or at_once >= NO_LIMIT else at_once,
+            max_at_once=self._at_once_of(record),
             max_at_once_is_default=record.max_at_once is None,
             requests_per_hour=record.requests_per_hour,
             in_use=record.in_use,
@@ -159,6 +158,17 @@ class SiteRoutes:
             cooldown_until=until if until is not None and until > datetime.now(UTC) else None,
             reason=FailureKind(record.reason) if record.reason else None,
         )
+
+
+def limits_of(settings: Settings) -> Callable[[SiteRecord], int | None]:
+    """How many downloads at once a site allows; None: no limit until it complains."""
+    unlimited = frozenset(settings.unlimited_sites)
+
+    def at_once_of(record: SiteRecord) -> int | None:
+        at_once = record.max_at_once or settings.site_max_at_once
+        return None if (record.site in unlimited and not record.limited) or at_once >= NO_LIMIT else at_once
+
+    return at_once_of
 
 
 def _stored(settings: SiteSettings) -> dict[str, int | None]:

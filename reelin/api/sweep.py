@@ -17,7 +17,7 @@ from reelin.api.figures import Figures, Pace, Part, add_up, items_done
 from reelin.api.itemfeeds import ItemFeeds
 from reelin.api.rounds import in_rounds
 from reelin.contracts.jobs import BATCH_KINDS, Phase, Progress, State
-from reelin.library import BegunItem, Library
+from reelin.library import BegunItem, Library, added_up
 
 SWEEP_SECONDS = 0.5
 #: A batch in which nothing happens is looked at less and less often, down to this.
@@ -107,13 +107,15 @@ class Sweep:
             watched.pace.note(self._clock(), items_done(standing, parts))
             moves = standing.counts.running or not standing.counts.paused
             pace = watched.pace.items_per_second if moves else None
-        return Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
+        waits = tuple(added_up([*standing.waits, *(wait for part in parts for wait in part.waits)]))
+        return Figures(counts=standing.counts, progress=add_up(standing, parts, pace), waits=waits, version=version)
 
     async def _part(self, item: BegunItem, before: Part | None, depth: int) -> Part:
         """One that waits or is paused is as far as it was when it was last seen to run."""
         if item.kind in BATCH_KINDS:
             within = await self.figures(item.job_id, depth=depth + 1) if depth < DEEPEST else None
-            return Part((within and within.progress) or Progress(), item.positions)
+            waits = within.waits if within is not None and item.state is State.RUNNING else ()
+            return Part((within and within.progress) or Progress(), item.positions, waits=waits)
         newest = self._board.progress(item.job_id)
         if item.state is not State.RUNNING or newest is None:
             return before.at_rest() if before is not None else Part(Progress(), item.positions)

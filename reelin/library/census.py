@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import UNFINISHED_STATES, Counts, Kind, State
+from reelin.contracts.jobs import UNFINISHED_STATES, Counts, ItemsWait, Kind, State
 from reelin.library.following import count
 from reelin.library.records import JobRecord
 from reelin.library.rows import record
 from reelin.library.tables import items, jobs
+from reelin.library.waits import items_waiting
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _BEGUN = (State.RUNNING, State.WAITING, State.PAUSED)
@@ -31,11 +32,12 @@ class BegunItem:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`done_bytes` are those of the items that are done."""
+    """`done_bytes` are those of the items that are done; `waits` is what those that stand still wait for."""
 
     counts: Counts
     done_bytes: int
     begun: tuple[BegunItem, ...]
+    waits: tuple[ItemsWait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class ItemRecord:
 
 async def standing(connection: AsyncConnection, batch_id: str) -> Standing:
     counts, done_bytes = await count(connection, batch_id)
-    return Standing(counts, done_bytes, await _begun(connection, batch_id))
+    waits = await items_waiting(connection, batch_id, counts)
+    return Standing(counts, done_bytes, await _begun(connection, batch_id), tuple(waits))
 
 
 async def _begun(connection: AsyncConnection, batch_id: str) -> tuple[BegunItem, ...]:

@@ -143,7 +143,7 @@ items = Table(  # position by position, what a batch consists of
     Index("items_by_job", "job_id"),
     Index(
         "items_by_state",
-        *("batch_id", "state", "skipped", "size_bytes", "kind", "site", "failure_kind"),
+        *("batch_id", "state", "skipped", "released", "size_bytes", "kind", "site", "failure_kind"),
         *("submitted_at", "finished_at", "position"),
     ),
     Index("items_in_line", "batch_id", "released", "site", "priority", "position"),
