@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reelin.api import examples
 from reelin.api.board import Board
 from reelin.api.sites import limits_of
 from reelin.api.status import ServiceStatus, StatusMonitor
@@ -162,6 +163,13 @@ async def test_those_who_watch_hear_what_is_waited_for_in_the_same_shape(api: Ap
         told = Job.model_validate_json((await mailbox.__anext__()).event.text)
         assert told.waiting_for is not None and told.waiting_for.reason is WaitReason.RETRY
         assert told == Job.model_validate((await api.client.get(f"/api/jobs/{job.id}")).json())
+
+
+def test_the_documentation_shows_jobs_of_this_shape() -> None:
+    shown = [examples.BATCH, *examples.JOB_PAGE["items"]]
+    for example in shown:
+        assert Job.model_validate(example).model_dump(mode="json").keys() - example.keys() == {"duration_seconds"}
+    assert Job.model_validate(examples.BATCH).items_waiting
 
 
 async def test_only_those_that_it_holds_up_are_told_how_the_service_stands(api: Api) -> None:

@@ -38,6 +38,8 @@ async def test_items_that_try_again_are_told_from_those_that_run(library: Librar
     await wait_after(library, second, FailureKind.SITE_ERROR, attempt=2)
     standing = await library.batches.standing("bulk-one")
     assert (standing.counts.running, standing.counts.waiting) == (4, 2)
+    released = await library.window.release("bulk-one", at_once=50, limit_of=lambda _: None)
+    assert (released.in_flight, released.waiting) == (6, 2), "Temporal's page of the list says it too"
     [wait] = standing.waits
     assert wait == ItemsWait(
         reason=WaitReason.RETRY,
