@@ -36,6 +36,8 @@ def sentence(job: Job, now: datetime | None = None) -> str:
             return f"waits in line of {clean(job.parent_id)}" if job.parent_id else "waits in its batch's line"
         case WaitReason.SITE:
             return _with(f"waits for its site{_named(job.site)}", _at_its_site(wait, now))
+        case WaitReason.TEMPORAL if wait.message:  # else it is told in an instant
+            said = "waits for Temporal"
         case WaitReason.RETRY:
             when = _when(wait.until, now) or "for its next attempt"
             said = _join("waits", when, _after(wait.failure, wait.attempt))
@@ -117,7 +119,7 @@ def _after(failure: str | None, attempt: int = 0) -> str:
 
 
 def _told(message: str | None) -> str:
-    return clean(message, limit=_MESSAGE) if message else ""
+    return clean(message, limit=_MESSAGE).rstrip(".") if message else ""
 
 
 def _join(*parts: str) -> str:

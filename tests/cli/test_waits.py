@@ -52,16 +52,16 @@ def stuck_list(*waits: ItemsWait, **counts: int) -> Job:
         (waiting(WaitReason.SITE), "waits for its site example.org"),
         (
             waiting(WaitReason.DISK, until=LATER, message="Only 3 MB are free."),
-            "waits for the disk until 2099-05-06 12:20: Only 3 MB are free.",
+            "waits for the disk until 2099-05-06 12:20: Only 3 MB are free",
         ),
         (waiting(WaitReason.PREMIERE, until=LATER), "waits for the video to begin until 2099-05-06 12:20"),
         (waiting(WaitReason.RESOURCES), "waits for memory and files"),
         (waiting(WaitReason.TEMPORAL), "waits to be started"),
         (
             waiting(WaitReason.TEMPORAL, message="Temporal does not answer."),
-            "waits to be started: Temporal does not answer.",
+            "waits for Temporal: Temporal does not answer",
         ),
-        (waiting(WaitReason.WORKER, message="No worker listens."), "waits for a worker: No worker listens."),
+        (waiting(WaitReason.WORKER, message="No worker listens."), "waits for a worker: No worker listens"),
         (waiting(WaitReason.PAUSED), "paused, until someone resumes it"),
         (item(waiting(WaitReason.LINE)), f"waits in line of {a_list().id}"),
     ],
@@ -120,7 +120,7 @@ def test_a_list_that_is_paused_or_held_up_says_it_itself() -> None:
     away = line.model_copy(
         update={"waiting_for": Wait(reason=WaitReason.TEMPORAL, message="Temporal does not answer.")}
     )
-    assert describe.activity(away) == "0/10; waits to be started: Temporal does not answer.; 10 in line"
+    assert describe.activity(away) == "0/10; waits for Temporal: Temporal does not answer; 10 in line"
 
 
 def test_a_terminal_shows_a_line_that_changes_beside_the_title() -> None:
