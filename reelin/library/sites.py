@@ -73,7 +73,8 @@ class SiteStore:
     async def busy(self, *, limit: int = 1000) -> list[SiteRecord]:
         """Those that serve somebody, let somebody wait, or are shut; the newest word first."""
         mine = jobs.c.site == sites.c.site
-        serves, lets_wait = exists().where(mine, jobs.c.lease.is_not(None)), exists().where(mine, jobs.c.awaiting_lease_since.is_not(None))
+        serves = exists().where(mine, jobs.c.lease.is_not(None))
+        lets_wait = exists().where(mine, jobs.c.awaiting_lease_since.is_not(None))
         busy = _SHOWN.where(or_(serves, lets_wait, sites.c.cooldown_until > now()))
         async with self._database.reading() as connection:
             rows = await connection.execute(busy.order_by(sites.c.updated_at.desc()).limit(limit))

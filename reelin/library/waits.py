@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, Row, Select, func, select,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.jobs import MOST_WAITS, Counts, ItemsWait, Kind, State, WaitReason
+from reelin.contracts.jobs import MOST_WAITS, Counts, ItemsWait, State, WaitReason
 from reelin.contracts.sites import COMPLAINTS
 from reelin.library.records import JobRecord
 from reelin.library.rows import now
@@ -24,7 +24,6 @@ _AFTER = {
     "resources_exhausted": WaitReason.RESOURCES,
     "not_live_yet": WaitReason.PREMIERE,
 }
-_DOWNLOADS = (Kind.AUTO, Kind.VIDEO)
 _TEXT = 300
 
 
@@ -33,12 +32,12 @@ class Standstill:
     """As much of a row as says why its job does not move. `until` is None where nothing is known, or it has passed."""
 
     state: State
-    kind: Kind
     failure_kind: str | None
     dispatched: bool
     until: datetime | None
     due: bool = False
     held: bool = False
+    in_sites_line: bool = False
 
     @classmethod
     def of(cls, job: JobRecord, moment: datetime) -> Standstill:
@@ -46,20 +45,17 @@ class Standstill:
         due = until is not None and until <= moment
         return cls(
             state=job.state,
-            kind=job.kind,
             failure_kind=job.failure_kind,
             dispatched=job.dispatched_at is not None,
             until=None if due else until,
             due=due,
             held=job.held,
+            in_sites_line=job.awaiting_lease_since is not None,
         )
 
     @property
     def awaits_site(self) -> bool:
-        """Whether it stands in its site's line: a retry knows its moment, and a complaint leaves that to the site."""
-        if self.state is not State.WAITING or self.kind not in _DOWNLOADS:
-            return False
-        return self.failure_kind is None or self.failure_kind in COMPLAINTS or not (self.until or self.due)
+        return self.state is State.WAITING and self.in_sites_line
 
     @property
     def reason(self) -> WaitReason | None:
@@ -138,7 +134,8 @@ def _grouped(moment: datetime, *which: ColumnElement[bool]) -> Select[Any]:
     due = (jobs.c.next_attempt_at <= moment).label("due")
     dispatched = jobs.c.dispatched_at.is_not(None).label("dispatched")
     told_when = jobs.c.next_attempt_at.is_not(None).label("told_when")
-    group = (items.c.state, jobs.c.kind, jobs.c.failure_kind, dispatched, told_when, due)
+    in_sites_line = jobs.c.awaiting_lease_since.is_not(None).label("in_sites_line")
+    group = (items.c.state, jobs.c.failure_kind, dispatched, told_when, due, in_sites_line)
     return (
         select(
             *group,
@@ -158,11 +155,11 @@ def _grouped(moment: datetime, *which: ColumnElement[bool]) -> Select[Any]:
 def _standstill(row: Row[Any]) -> Standstill:
     return Standstill(
         state=State(row.state),
-        kind=Kind(row.kind),
         failure_kind=row.failure_kind,
         dispatched=bool(row.dispatched),
         until=None if row.due else row.until,
         due=bool(row.due),
+        in_sites_line=bool(row.in_sites_line),
     )
 
 

@@ -67,20 +67,20 @@ async def test_a_job_that_tries_again_says_when_after_what_and_how_often(api: Ap
 
 async def test_one_in_its_sites_line_says_how_many_run_there_and_until_when_it_is_shut(api: Api) -> None:
     job = await api.submit()
-    await api.library.jobs.wait_for_site(job.id, 1, None)
+    await api.library.jobs.wait_for_lease(job.id, 1)
     assert (await waiting_for(api, job.id))["site"] is None, "nobody has looked yet"
-    shut = situation(in_use=3, waiting=17, cooldown_until=LATER, reason=FailureKind.RATE_LIMITED)
+    shut = situation(cooldown_until=LATER, reason=FailureKind.RATE_LIMITED)
     await api.library.sites.record(shut)
     await look(api)
     said = await waiting_for(api, job.id)
     assert (said["reason"], said["failure"], datetime.fromisoformat(said["until"])) == ("site", "rate_limited", LATER)
-    assert said["site"] == {"in_use": 3, "max_at_once": 4, "waiting": 17}
+    assert said["site"] == {"in_use": 0, "max_at_once": 4, "waiting": 1}
 
 
 async def test_temporal_away_and_a_missing_worker_are_what_is_waited_for(api: Api) -> None:
     queued, retrying, line = [(await api.submit(url=f"https://example.org/{name}")).id for name in "abc"]
     await wait_after(api, retrying)
-    await api.library.jobs.wait_for_site(line, 1, None)
+    await api.library.jobs.wait_for_lease(line, 1)
     api.control.polling[DOWNLOAD_QUEUE] = 0
     await look(api)
     said = await waiting_for(api, queued)
@@ -185,10 +185,13 @@ async def test_only_those_that_it_holds_up_are_told_how_the_service_stands(api: 
 @pytest.mark.parametrize("how_many", [1, 3])
 async def test_how_many_a_site_serves_is_no_news_by_itself(api: Api, how_many: int) -> None:
     job = await api.submit()
-    await api.library.jobs.wait_for_site(job.id, 1, None)
+    await api.library.jobs.wait_for_lease(job.id, 1)
     with api.hub.subscription("sse") as mailbox:
         await api.hub.watch(mailbox, job.id)
-        await api.library.sites.record(situation(in_use=how_many))
+        await api.library.sites.record(situation())
+        for number in range(how_many):
+            other = await api.submit(url=f"https://example.org/other-{number}")
+            await api.library.jobs.wait_for_lease(other.id, 1)
         await look(api)
         assert mailbox.take() is None
-    assert (await waiting_for(api, job.id))["site"]["in_use"] == how_many
+    assert (await waiting_for(api, job.id))["site"]["waiting"] == 1 + how_many

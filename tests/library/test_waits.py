@@ -8,6 +8,7 @@ import pytest
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import MOST_WAITS, ItemsWait, State, WaitReason
+from reelin.contracts.sites import COMPLAINTS
 from reelin.library import JobRecord, Library, Standstill, added_up
 from tests.api.batches import Worker
 from tests.library.samples import begun, expanded, failure, let_go, new_job
@@ -25,7 +26,7 @@ async def wait_after(
     library: Library, job_id: str, kind: FailureKind, *, attempt: int = 1, until: datetime = LATER
 ) -> None:
     said = failure(kind).model_copy(update={"message": f"It said {kind}."})
-    await library.jobs.wait(job_id, 1, failure=said, attempt=attempt, until=until)
+    await library.jobs.wait(job_id, 1, failure=said, attempt=attempt, until=until, for_lease=kind in COMPLAINTS)
 
 
 async def test_items_that_try_again_are_told_from_those_that_run(library: Library) -> None:
@@ -61,7 +62,7 @@ async def test_each_reason_is_counted_by_itself(library: Library) -> None:
     await wait_after(library, disk, FailureKind.DISK_FULL)
     await wait_after(library, premiere, FailureKind.NOT_LIVE_YET)
     await wait_after(library, due, FailureKind.NETWORK, until=datetime.now(UTC) - timedelta(seconds=1))
-    await library.jobs.wait_for_site(site, 1, None)
+    await library.jobs.wait_for_lease(site, 1)
     await library.jobs.request_pause(paused)
     await library.jobs.pause(paused, 1)
     found = await waits(library, "bulk-one")
@@ -118,13 +119,13 @@ async def test_a_row_says_what_its_job_waits_for(library: Library) -> None:
     assert reason(job) is WaitReason.TEMPORAL
     await library.jobs.mark_dispatched([(job.id, 1)])
     assert reason(await library.jobs.get(job.id)) is WaitReason.WORKER
-    waiting = await library.jobs.wait_for_site(job.id, 1, None)
+    waiting = await library.jobs.wait_for_lease(job.id, 1)
     assert waiting is not None and reason(waiting) is WaitReason.SITE
     running = await library.jobs.begin(job.id, 1, 1)
     assert running is not None and reason(running) is None
     await wait_after(library, job.id, FailureKind.SITE_ERROR)
     assert reason(await library.jobs.get(job.id)) is WaitReason.RETRY
-    await library.jobs.wait_for_site(job.id, 1, None)  # the next attempt needs the site's leave too
+    await library.jobs.wait_for_lease(job.id, 1)  # the next attempt needs the site's leave too
     await library.jobs.cancel(job.id, 1)
     assert reason(await library.jobs.get(job.id)) is None
 
