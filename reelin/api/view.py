@@ -9,7 +9,7 @@ from reelin.api.figures import Figures
 from reelin.api.status import ServiceStatus
 from reelin.api.waits import held_up, wait_of
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Kind, Links, Phase, State
+from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Kind, Links, Phase, State, Wait
 from reelin.contracts.model import Message
 from reelin.contracts.progress import ProgressEvent
 from reelin.library import ItemRecord, JobRecord
@@ -51,7 +51,7 @@ def present(
     service: ServiceStatus = NOTHING_KNOWN,
 ) -> Job:
     """The job as it stands. `version` is the least that it may carry; `figures` are those of a batch that goes on."""
-    job = _job(record, links).model_copy(update={"waiting_for": wait_of(record, service)})
+    job = _job(record, links, wait_of(record, service))
     if record.kind in BATCH_KINDS:
         job = _counted(job, record, figures, service)
     elif progress is not None and applies(progress, record):
@@ -87,7 +87,7 @@ def _counted(job: Job, record: JobRecord, figures: Figures | None, service: Serv
     )
 
 
-def _job(record: JobRecord, links: LinkMaker) -> Job:
+def _job(record: JobRecord, links: LinkMaker, waiting_for: Wait | None) -> Job:
     return Job(
         id=record.id,
         kind=record.kind,
@@ -103,6 +103,7 @@ def _job(record: JobRecord, links: LinkMaker) -> Job:
         priority=record.priority,
         attempt=record.attempt,
         next_attempt_at=record.next_attempt_at,
+        waiting_for=waiting_for,
         submitted_at=record.submitted_at,
         started_at=record.started_at,
         finished_at=record.finished_at,

@@ -22,11 +22,17 @@ def wait_of(job: JobRecord, service: ServiceStatus) -> Wait | None:
     reason = at_rest.reason
     if reason is None:
         return None
-    wait = Wait(reason=reason, until=job.next_attempt_at, attempt=job.attempt, failure=at_rest.failure)
-    if reason is WaitReason.SITE:
-        wait = _at_its_site(wait.model_copy(update={"until": at_rest.until}), job.site, service, moment)
-    elif at_rest.failure is not None and job.failure is not None:
-        wait = wait.model_copy(update={"message": clipped(Failure.model_validate(job.failure).message)})
+    at_its_site = reason is WaitReason.SITE
+    failed = job.failure is not None and at_rest.failure is not None and not at_its_site
+    wait = Wait(
+        reason=reason,
+        until=at_rest.until if at_its_site else job.next_attempt_at,
+        attempt=job.attempt,
+        failure=at_rest.failure,
+        message=clipped(Failure.model_validate(job.failure).message) if failed else None,
+    )
+    if at_its_site:
+        wait = _at_its_site(wait, job.site, service, moment)
     return _held_up(wait, service, moment)
 
 
