@@ -309,9 +309,7 @@ async def test_a_lease_goes_to_nobody_who_waits_no_more(library: Library) -> Non
 
 
 @pytest.mark.parametrize("known", [False, True])
-async def test_a_job_that_is_paused_in_line_has_its_place_again_when_it_goes_on(
-    library: Library, known: bool
-) -> None:
+async def test_a_job_that_is_paused_in_line_has_its_place_again_when_it_goes_on(library: Library, known: bool) -> None:
     await stand_in_line(library, "one", "two")
     if known:
         await library.jobs.mark_dispatched([("video-one", 1)])
