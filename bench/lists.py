@@ -4,7 +4,9 @@
 
 A batch with so many items in mixed states, and a fifth as many jobs beside it, in SQLite; asked through the library, as
 a request asks: page and counts together. Each filter with each sort, the first page and the one after it; the slowest
-is shown. Then all items are paused, resumed, cancelled, retried and deleted while somebody submits every 10 ms.
+is shown. How the batch stands, and what its items wait for, is looked at as the live hub does, with 500 in flight of
+which every second one waits. Then all items are paused, resumed, cancelled, retried and deleted while somebody submits
+every 10 ms.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,23 @@ async def slowest(library: Library, wanted: JobFilter) -> tuple[float, str]:
     return max(found)
 
 
+async def let_some_wait(library: Library) -> None:
+    """As many are in flight as may be, and of these every second one waits."""
+    released = await library.window.release(BATCH, at_once=500, limit_of=lambda _: None)
+    await library.jobs.mark_dispatched([(job.id, job.run) for job in released.jobs])
+    said = Failure(kind=FailureKind.SITE_ERROR, message="HTTP Error 500", remedy="", retryable=True)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    for job in released.jobs[::2]:
+        await library.jobs.wait(job.id, job.run, failure=said, attempt=3, until=until)
+
+
+async def looks(library: Library) -> tuple[float, float]:
+    """Milliseconds for the counts alone, and for all of a look; of nine tries the middle one counts."""
+    counting = [await timed(library.batches.count(BATCH)) for _ in range(9)]
+    looking = [await timed(library.batches.standing(BATCH)) for _ in range(9)]
+    return percentile(counting, 50), percentile(looking, 50)
+
+
 async def _ask(library: Library, wanted: JobFilter, *, sort: str, cursor: str | None) -> None:
     page = library.jobs.page(wanted, sort=sort, limit=50, cursor=cursor)
     await asyncio.gather(page, library.jobs.counts(wanted))
@@ -140,6 +160,10 @@ async def measure(path: Path, number: int) -> None:
             ms, sort = await slowest(library, JobFilter(**scope, **chosen))
             figures.append(Figure(f"{where}: {name}", ms, "ms", target=50, note=sort))
     print_figures("lists: a page and its counts, slowest sort", figures)
+    await let_some_wait(library)
+    counting, looking = await looks(library)
+    seen = [("counts by state", f"{counting:.1f} ms"), ("and what its items wait for", f"{looking:.1f} ms")]
+    print_table("lists: how a batch stands", ("", "takes"), seen)
     rows = []
     for wish in (Wish.PAUSE, Wish.RESUME, Wish.CANCEL, Wish.RETRY, None):
         seconds, took = await act(library, wish)

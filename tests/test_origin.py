@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from reelin.origin.content import CHUNK_BYTES, Padded
 from reelin.origin.delivery import parse_range
 from reelin.origin.faults import Faults, plan
 from reelin.origin.log import answers
-from reelin.origin.media import make_media
+from reelin.origin.media import MediaNotMade, make_media
 from reelin.origin.pages import ODD_LINKS
 from reelin.origin.process import OriginProcess
 from reelin.origin.server import Origin
@@ -420,6 +421,29 @@ def test_media_are_made_once_and_the_same_every_time(tmp_path: Path) -> None:
     assert media.files == known.files
     for path in media.files:
         assert (media.folder / path).read_bytes() == (known.folder / path).read_bytes(), path
+
+
+def test_an_empty_folder_is_not_taken_for_finished_media(tmp_path: Path) -> None:
+    with OriginProcess(tmp_path) as origin:
+        assert httpx.get(origin.url_for("/clip.mp4")).content == origin.reference("/clip.mp4")
+    assert make_media(tmp_path).files == make_media(media_folder()).files
+
+
+def test_a_folder_with_other_files_is_left_as_it_is_and_named(tmp_path: Path) -> None:
+    (tmp_path / "holiday.mp4").write_bytes(b"mine")
+    command = [sys.executable, "-m", "reelin.origin", "--folder", str(tmp_path)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 2
+    assert f"--folder: {tmp_path} is not empty" in refused.stderr and "Traceback" not in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
+
+
+def test_media_of_which_some_are_gone_are_not_served_in_part(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    shutil.copytree(media_folder(), folder)
+    (folder / "hls/plain/master.m3u8").unlink()
+    with pytest.raises(MediaNotMade, match=r"hls/plain/master\.m3u8 is not in it"):
+        make_media(folder)
 
 
 async def test_many_clients_are_served_at_their_rate_at_once(origin: Origin) -> None:

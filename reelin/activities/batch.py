@@ -95,7 +95,12 @@ class BatchActivities:
         if released.in_flight or not released.listing:  # else it is as far as listing its items says
             await self._library.jobs.begin(row.id, row.run, max(row.attempt, 1))
         if released.in_flight or released.in_line or released.listing:
-            return Advance(in_flight=released.in_flight, in_line=released.in_line, listing=released.listing)
+            return Advance(
+                in_flight=released.in_flight,
+                waiting=released.waiting,
+                in_line=released.in_line,
+                listing=released.listing,
+            )
         await self._library.window.finish(row.id, row.run)
         await self._changed(row.id)
         ended = await self._library.jobs.find(row.id)

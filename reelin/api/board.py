@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from reelin.api.events import JobEvent
 from reelin.api.figures import Figures
+from reelin.api.status import ServiceStatus
 from reelin.api.view import LinkMaker, applies, placed, present
+from reelin.api.waits import held_up, wait_of
 from reelin.contracts.jobs import BATCH_KINDS, Job
 from reelin.contracts.progress import ProgressEvent
 from reelin.library import ItemRecord, JobRecord
@@ -44,6 +46,7 @@ class Board:
         self._clock = clock
         self._today = today
         self._entries: dict[str, Entry] = {}
+        self._service = ServiceStatus()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,6 +98,16 @@ class Board:
         entry.event = None
         entry.placed.clear()
 
+    def stand(self, service: ServiceStatus) -> list[str]:
+        """Remembers how the service stands; returns the jobs that wait for something else than before."""
+        before, self._service = self._service, service
+        if service.holds_up_alike(before):
+            return []
+        affected = {job_id: entry for job_id, entry in self._entries.items() if _is_held_up(entry, before, service)}
+        for entry in affected.values():
+            self._changed(entry, entry.version)
+        return list(affected)
+
     def runs_batch(self, job_id: str) -> bool:
         """Whether that is the id of a known batch that goes on."""
         entry = self._entries.get(job_id)
@@ -145,7 +158,7 @@ class Board:
         """The same as an item of a batch, where `item` says which; its row, if the job's is not known."""
         entry = self._entries.get(item.job.id)
         if entry is None or entry.record is None:
-            return JobEvent.of(placed(present(item.record, self._links), item))
+            return JobEvent.of(placed(present(item.record, self._links, service=self._service), item))
         if item.settled:  # as the batch left it, and newer than all that was told of it
             return JobEvent.of(placed(present(item.record, self._links, version=entry.version + 1), item))
         place = (item.batch_id, item.position)
@@ -158,17 +171,19 @@ class Board:
         return entry.placed[place]
 
     def _present(self, entry: Entry, record: JobRecord) -> Job:
-        return present(record, self._links, entry.progress, version=entry.version, figures=entry.figures)
+        figures, service = entry.figures, self._service
+        return present(record, self._links, entry.progress, version=entry.version, figures=figures, service=service)
 
     def view(self, record: JobRecord, figures: Figures | None = None) -> Job:
         """A row that was just read, with the newest progress or a batch's newest figures. Nothing is remembered."""
         entry = self._entries.get(record.id)
         if entry is None:
-            return present(record, self._links, figures=figures)
+            return present(record, self._links, figures=figures, service=self._service)
         newer = entry.record is None or record.version > entry.record.version
         changed = newer and (entry.progress is None or not applies(entry.progress, record))
         version = entry.version + (changed or not (figures is None or figures.same_as(entry.figures)))
-        return present(record, self._links, entry.progress, version=version, figures=figures or entry.figures)
+        figures, service = figures or entry.figures, self._service
+        return present(record, self._links, entry.progress, version=version, figures=figures, service=service)
 
     def forget(self, job_id: str) -> None:
         self._entries.pop(job_id, None)
@@ -177,6 +192,16 @@ class Board:
         """Jobs without news for so long."""
         before = self._clock() - seconds
         return [job_id for job_id, entry in self._entries.items() if entry.changed_at < before]
+
+
+def _is_held_up(entry: Entry, before: ServiceStatus, now: ServiceStatus) -> bool:
+    """Whether the job waits for something else, now that the service stands otherwise."""
+    if entry.record is None or entry.record.state.final:
+        return False
+    if entry.record.kind in BATCH_KINDS and held_up(before) != held_up(now):
+        return True
+    was, is_now = (wait_of(entry.record, service) for service in (before, now))
+    return was is not None and is_now is not None and was.model_copy(update={"site": is_now.site}) != is_now
 
 
 def goes_on(record: JobRecord) -> bool:

@@ -19,6 +19,7 @@ JOB: dict[str, Any] = {
     "priority": 3,
     "attempt": 1,
     "next_attempt_at": None,
+    "waiting_for": None,
     "submitted_at": "2026-01-02T03:04:05.678000Z",
     "started_at": "2026-01-02T03:04:05.901000Z",
     "finished_at": None,
@@ -35,6 +36,7 @@ JOB: dict[str, Any] = {
         "streams": 2,
     },
     "counts": None,
+    "items_waiting": [],
     "failure": None,
     "result": None,
     "links": {
@@ -44,8 +46,25 @@ JOB: dict[str, Any] = {
     },
     "version": 1767323045678901,
 }
+#: One that does not move.
+WAITING_JOB: dict[str, Any] = {
+    **JOB,
+    "state": "waiting",
+    "phase": None,
+    "attempt": 3,
+    "next_attempt_at": "2026-01-02T03:14:05.678000Z",
+    "waiting_for": {
+        "reason": "retry",
+        "until": "2026-01-02T03:14:05.678000Z",
+        "attempt": 3,
+        "failure": "site_error",
+        "message": "HTTP Error 500: Internal Server Error",
+        "site": None,
+    },
+    "progress": None,
+}
 JOB_PAGE: dict[str, Any] = {
-    "items": [JOB],
+    "items": [JOB, WAITING_JOB],
     "next_cursor": "WyItc3VibWl0dGVkX2F0IiwgIjIwMjYtMDEtMDIiLCAidmlkZW8tMyJd",
     "counts": {
         "queued": 0,
@@ -103,14 +122,25 @@ BATCH: dict[str, Any] = {
     "counts": {
         "total": 3,
         "queued": 0,
-        "running": 1,
-        "waiting": 0,
+        "running": 0,
+        "waiting": 1,
         "paused": 0,
         "completed": 1,
         "skipped": 1,
         "failed": 0,
         "cancelled": 0,
     },
+    "items_waiting": [
+        {
+            "reason": "retry",
+            "count": 1,
+            "until": "2026-01-02T03:14:05.678000Z",
+            "attempt": 3,
+            "failure": "site_error",
+            "message": "HTTP Error 500: Internal Server Error",
+            "site": "example.org",
+        }
+    ],
 }
 #: What POST /api/jobs takes: the body is read by hand, since it may be text.
 TAKES: dict[str, Any] = {
@@ -138,6 +168,7 @@ TAKES: dict[str, Any] = {
 SITE: dict[str, Any] = {
     "site": "example.org",
     "max_at_once": 4,
+    "max_at_once_is_default": True,
     "requests_per_hour": None,
     "in_use": 4,
     "waiting": 46,

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reelin.contracts.jobs import Counts, Progress
+from reelin.contracts.jobs import Counts, ItemsWait, Progress
 from reelin.contracts.model import Message
 from reelin.library import Standing
 
@@ -21,22 +21,25 @@ class Figures(Message):
 
     counts: Counts
     progress: Progress | None = None
+    waits: tuple[ItemsWait, ...] = ()
     version: int = 0
 
     def same_as(self, other: Figures | None) -> bool:
         """Whether clients would see the same."""
-        return other is not None and (self.counts, self.progress) == (other.counts, other.progress)
+        mine = (self.counts, self.progress, self.waits)
+        return other is not None and mine == (other.counts, other.progress, other.waits)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One job that has begun, at `positions` of the batch. `fetched`: its bytes are there, the rest goes on. `version`
-    is that of its newest progress."""
+    is that of its newest progress, `waits` are those of a playlist's items."""
 
     progress: Progress
     positions: int = 1
     fetched: bool = False
     version: int = 0
+    waits: tuple[ItemsWait, ...] = ()
 
     @property
     def fraction(self) -> float:

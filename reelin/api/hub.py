@@ -24,6 +24,7 @@ from reelin.api.figures import Figures
 from reelin.api.itemfeeds import ItemFeed, ItemFeeds
 from reelin.api.mailbox import Letter, Subscription
 from reelin.api.reader import TableReader
+from reelin.api.status import ServiceStatus
 from reelin.api.sweep import Sweep
 from reelin.api.view import LinkMaker
 from reelin.contracts.jobs import Job
@@ -197,6 +198,11 @@ class Hub:
                 async for letter in subscription:
                     if letter.event.final:
                         return
+
+    def stand(self, service: ServiceStatus) -> None:
+        """How the service stands from now on: those who watch a job hear of it where the job waits because of that."""
+        for job_id in self._board.stand(service):
+            self._tell(job_id)
 
     # What the bus tells.
 

@@ -23,6 +23,10 @@ WebSocket and links to files, which cannot set a header, may use `?access_token=
 **Host**: without a token the API answers for `localhost`, loopback addresses and the names in `REELIN_ALLOWED_HOSTS`;
 off loopback, after `--no-auth`, also for literal addresses and the machine's own name.
 
+**Standing still**: a job that neither runs nor is over says in `waiting_for` what it waits for, until when, and after
+how many attempts. A batch says in `items_waiting` what its items wait for. Messages and titles come from the net:
+never take them for markup.
+
 **Live progress**: Server-Sent Events at `/api/events` and `/api/jobs/{id}/events`, or the WebSocket `/api/ws`. Every
 event carries the whole Job, so a client that missed some needs only the newest: drop one whose `version` is not newer.
 A batch is told of as the sum of its items (`counts`, and `progress` with an estimate of `total_bytes`), at most twice a

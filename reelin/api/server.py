@@ -19,6 +19,8 @@ from reelin.api.hosts import is_loopback
 from reelin.api.hub import Hub
 from reelin.api.parts import Parts
 from reelin.api.reconciler import Reconciler
+from reelin.api.sites import limits_of
+from reelin.api.status import StatusMonitor
 from reelin.api.temporal_control import TemporalControl
 from reelin.api.view import LinkMaker
 from reelin.errors import StartupError
@@ -51,12 +53,14 @@ class ApiServer:
         self._reconciler = Reconciler(library, client, bus, self._dispatcher)
         self._hub = Hub(library, bus, LinkMaker(temporal_ui=temporal_ui, namespace=client.namespace))
         self._guests = Guests(share(open_files_limit(), max_downloads=settings.max_downloads))
+        control = TemporalControl(client, self._dispatcher, attention or Attention())
+        self._status = StatusMonitor(library, control, limits_of(settings), self._hub.stand)
         self.app = create_app(
             Parts(
                 settings=settings,
                 library=library,
                 hub=self._hub,
-                control=TemporalControl(client, self._dispatcher, attention or Attention()),
+                control=control,
                 guests=self._guests,
                 temporal_ui=temporal_ui,
             )
@@ -76,7 +80,7 @@ class ApiServer:
             server_header=False,
         )
         server = _Server(config)
-        async with in_background(self._dispatcher.run, self._reconciler.run):
+        async with in_background(self._dispatcher.run, self._reconciler.run, self._status.run):
             serving = asyncio.create_task(server.serve(sockets=[]))  # connections are accepted here
             try:
                 await _until_started(server, serving)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Query
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from starlette.responses import Response
 
 from reelin.api.examples import SITE, SITE_PAGE, answered
@@ -16,15 +17,17 @@ from reelin.api.parts import Parts
 from reelin.api.routes import Route, router_of
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.model import Message, Request
-from reelin.contracts.sites import Configure
+from reelin.contracts.sites import NO_LIMIT, Configure
 from reelin.contracts.urls import check_url, site_of
 from reelin.errors import InvalidInput, Unavailable
 from reelin.library import SiteRecord
+from reelin.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 100
 MOST_REQUESTS_PER_HOUR = 1_000_000
+DEFAULT: Literal["default"] = "default"
 #: A limit may be set for whatever a URL can name.
 _ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
@@ -32,6 +35,7 @@ _ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 class Site(Message):
     site: str
     max_at_once: int | None = Field(description="null: no limit until it complains")
+    max_at_once_is_default: bool = Field(description="Nobody has set it: Reelin's settings say it")
     requests_per_hour: int | None = Field(description="null: no limit")
     in_use: int = Field(description="Downloads that have its leave just now")
     waiting: int = Field(description="Downloads that stand in line")
@@ -49,10 +53,38 @@ class SiteQuery(Request):
     cursor: str | None = Field(None, max_length=1000, description="next_cursor of the page before")
 
 
+def _check_at_once(value: Any) -> int | Literal["default"] | None:
+    """Raises InvalidInput: one sentence, where a union would have one for each of its members."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is None or value == DEFAULT or (whole and 1 <= value <= MOST_AT_ONCE):
+        return value  # type: ignore[no-any-return]
+    raise InvalidInput(
+        "It is not a number of downloads that can be allowed at once.",
+        remedy=f'Give a whole number from 1 to {MOST_AT_ONCE}, null for no limit, or "{DEFAULT}".',
+    )
+
+
 class SiteSettings(Request):
     """What is left out stays as it is."""
 
-    max_at_once: int = Field(4, ge=1, le=MOST_AT_ONCE, description="Downloads at once")
+    max_at_once: Annotated[
+        int | Literal["default"] | None,
+        PlainValidator(_check_at_once),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": MOST_AT_ONCE},
+                    {"const": DEFAULT, "type": "string"},
+                    {"type": "null"},
+                ]
+            }
+        ),
+    ] = Field(
+        DEFAULT,
+        description="Downloads at once; null: no limit until it complains; "
+        f'"{DEFAULT}": as if nobody had set it (REELIN_SITE_MAX_AT_ONCE, REELIN_UNLIMITED_SITES)',
+        examples=[4],
+    )
     requests_per_hour: int | None = Field(
         None, ge=1, le=MOST_REQUESTS_PER_HOUR, description="Downloads begun within an hour; null: no limit"
     )
@@ -70,8 +102,7 @@ class SiteRoutes:
     def __init__(self, parts: Parts) -> None:
         self._sites = parts.library.sites
         self._control = parts.control
-        self._default = parts.settings.site_max_at_once
-        self._unlimited = frozenset(parts.settings.unlimited_sites)
+        self._at_once_of = limits_of(parts.settings)
 
     def router(self) -> APIRouter:
         page, site = {200: answered(SITE_PAGE, "One page")}, {200: answered(SITE, "The site")}
@@ -103,7 +134,7 @@ class SiteRoutes:
     async def configure(self, site: str, settings: SiteSettings) -> Response:
         """Applies at once, to whoever is in line too. A site need not be known yet."""
         _check_site(site)
-        record = await self._sites.configure(site, **settings.model_dump(exclude_unset=True))
+        record = await self._sites.configure(site, **_stored(settings))
         wanted = Configure(max_at_once=record.max_at_once, requests_per_hour=record.requests_per_hour)
         try:
             await self._control.configure_site(site, wanted)
@@ -116,17 +147,36 @@ class SiteRoutes:
         return Response(self._view(record).model_dump_json(), media_type="application/json")
 
     def _view(self, record: SiteRecord) -> Site:
-        unlimited = record.site in self._unlimited and not record.limited
         until = record.cooldown_until
         return Site(
             site=record.site,
-            max_at_once=None if unlimited else record.max_at_once or self._default,
+            max_at_once=self._at_once_of(record),
+            max_at_once_is_default=record.max_at_once is None,
             requests_per_hour=record.requests_per_hour,
             in_use=record.in_use,
             waiting=record.waiting,
             cooldown_until=until if until is not None and until > datetime.now(UTC) else None,
             reason=FailureKind(record.reason) if record.reason else None,
         )
+
+
+def limits_of(settings: Settings) -> Callable[[SiteRecord], int | None]:
+    """How many downloads at once a site allows; None: no limit until it complains."""
+    unlimited = frozenset(settings.unlimited_sites)
+
+    def at_once_of(record: SiteRecord) -> int | None:
+        at_once = record.max_at_once or settings.site_max_at_once
+        return None if (record.site in unlimited and not record.limited) or at_once >= NO_LIMIT else at_once
+
+    return at_once_of
+
+
+def _stored(settings: SiteSettings) -> dict[str, int | None]:
+    """What was given, as the row and the site's workflow have it."""
+    values = settings.model_dump(exclude_unset=True)
+    if "max_at_once" in values:
+        values["max_at_once"] = {DEFAULT: None, None: NO_LIMIT}.get(values["max_at_once"], values["max_at_once"])
+    return values
 
 
 def _check_site(site: str) -> None:

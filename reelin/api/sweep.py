@@ -17,7 +17,7 @@ from reelin.api.figures import Figures, Pace, Part, add_up, items_done
 from reelin.api.itemfeeds import ItemFeeds
 from reelin.api.rounds import in_rounds
 from reelin.contracts.jobs import BATCH_KINDS, Phase, Progress, State
-from reelin.library import BegunItem, Library, Standing
+from reelin.library import BegunItem, Library, Standing, added_up
 
 SWEEP_SECONDS = 0.5
 #: A batch in which nothing happens is looked at less and less often, down to this.
@@ -105,7 +105,8 @@ class Sweep:
             moves = standing.counts.running or not standing.counts.paused
             pace = watched.pace.items_per_second if moves else None
         version = self._version(standing, newest, parts)
-        return Figures(counts=standing.counts, progress=add_up(standing, parts, pace), version=version)
+        waits = tuple(added_up([*standing.waits, *(wait for part in parts for wait in part.waits)]))
+        return Figures(counts=standing.counts, progress=add_up(standing, parts, pace), waits=waits, version=version)
 
     def _version(self, standing: Standing, newest: int, parts: list[Part]) -> int:
         """`newest` was read before the look: what is written while it is taken is newer than what it shows. So is the
@@ -118,7 +119,8 @@ class Sweep:
         if item.kind in BATCH_KINDS:
             within = await self.figures(item.job_id, depth=depth + 1) if depth < DEEPEST else None
             shown = (within and within.progress) or Progress()
-            return Part(shown, item.positions, version=within.version if within else 0)
+            waits = within.waits if within is not None and item.state is State.RUNNING else ()
+            return Part(shown, item.positions, version=within.version if within else 0, waits=waits)
         newest = self._board.progress(item.job_id)
         if item.state is not State.RUNNING or newest is None:
             return before.at_rest() if before is not None else Part(Progress(), item.positions)

@@ -6,11 +6,15 @@ from typing import Any
 from urllib.parse import quote
 
 from reelin.api.figures import Figures
+from reelin.api.status import ServiceStatus
+from reelin.api.waits import held_up, wait_of
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Kind, Links, Phase, State
+from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Kind, Links, Phase, State, Wait
 from reelin.contracts.model import Message
 from reelin.contracts.progress import ProgressEvent
 from reelin.library import ItemRecord, JobRecord
+
+NOTHING_KNOWN = ServiceStatus()
 
 
 class LinkMaker(Message):
@@ -47,11 +51,12 @@ def present(
     *,
     version: int = 0,
     figures: Figures | None = None,
+    service: ServiceStatus = NOTHING_KNOWN,
 ) -> Job:
     """The job as it stands. `version` is the least that it may carry; `figures` are those of a batch that goes on."""
-    job = _job(record, links)
+    job = _job(record, links, wait_of(record, service))
     if record.kind in BATCH_KINDS:
-        job = _counted(job, record, figures)
+        job = _counted(job, record, figures, service)
     elif progress is not None and applies(progress, record):
         job = _advanced(job, progress)
     return job if job.version >= version else job.model_copy(update={"version": version})
@@ -62,20 +67,30 @@ def placed(job: Job, item: ItemRecord) -> Job:
     place = {"parent_id": item.batch_id, "position": item.position}
     if not item.settled or item.state is job.state:
         return job.model_copy(update=place)
-    nothing = dict.fromkeys(("phase", "next_attempt_at", "progress", "failure", "result"))
+    nothing = dict.fromkeys(("phase", "next_attempt_at", "waiting_for", "progress", "failure", "result"))
+    nothing |= {"items_waiting": ()}
     return job.model_copy(update={**place, **nothing, "state": item.state})
 
 
-def _counted(job: Job, record: JobRecord, figures: Figures | None) -> Job:
+def _counted(job: Job, record: JobRecord, figures: Figures | None, service: ServiceStatus) -> Job:
     if record.state.final:
         return job.model_copy(update={"counts": Counts.model_validate(record.result) if record.result else None})
     if figures is None:
         return job
-    shown = {"counts": figures.counts, "progress": figures.progress}
-    return job.model_copy(update={**shown, "version": max(job.version, figures.version)})
+    counts = figures.counts
+    idle = not counts.running and (counts.queued or counts.waiting)
+    return job.model_copy(
+        update={
+            "counts": counts,
+            "progress": figures.progress,
+            "items_waiting": figures.waits,
+            "waiting_for": job.waiting_for or (held_up(service) if idle else None),
+            "version": max(job.version, figures.version),
+        }
+    )
 
 
-def _job(record: JobRecord, links: LinkMaker) -> Job:
+def _job(record: JobRecord, links: LinkMaker, waiting_for: Wait | None) -> Job:
     return Job(
         id=record.id,
         kind=record.kind,
@@ -91,6 +106,7 @@ def _job(record: JobRecord, links: LinkMaker) -> Job:
         priority=record.priority,
         attempt=record.attempt,
         next_attempt_at=record.next_attempt_at,
+        waiting_for=waiting_for,
         submitted_at=record.submitted_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
@@ -117,6 +133,7 @@ def _advanced(job: Job, progress: ProgressEvent) -> Job:
             "title": progress.title or job.title,
             "attempt": progress.attempt,
             "next_attempt_at": None,
+            "waiting_for": None,
             "progress": progress.progress,
         }
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from reelin.cli import describe
 from reelin.cli.console import print_json, screen
+from reelin.cli.text import clean
 from reelin.contracts.jobs import BATCH_KINDS, Job, State
 
 #: Lines in a log: on every change of state or phase, and otherwise not more often than this.
@@ -115,12 +116,18 @@ class Lines(_Plain):
             self._console.print(Text(describe.line(job)), soft_wrap=True)
 
     def _due(self, job: Job) -> bool:
-        stage = (job.state, job.phase, job.attempt)
+        stage = (job.state, job.phase, job.attempt, _stands_still_by(job))
         before, since = self._last.get(job.id, (None, 0.0))
         if stage == before and self._clock() - since < _LINE_SECONDS:
             return False
         self._last[job.id] = (stage, self._clock())
         return True
+
+
+def _stands_still_by(job: Job) -> object:
+    """What it waits for: a line is due when that changes, and not for every moment and number in it."""
+    own = job.waiting_for and (job.waiting_for.reason, job.waiting_for.message)
+    return own, frozenset((wait.reason, wait.failure) for wait in job.items_waiting)
 
 
 class Bars:
@@ -131,7 +138,7 @@ class Bars:
     """
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(*_columns(), console=console, transient=True, expand=True)
+        self._progress = Progress(*_columns(console), console=console, transient=True, expand=True)
         self._console = console
         self._batches = Batches()
         self._tasks: dict[str, tuple[TaskID, Job]] = {}
@@ -203,8 +210,13 @@ class _JobColumn(ProgressColumn):
         return Text(self._words(task.fields["job"]), style=self._style)
 
 
-def _columns() -> tuple[ProgressColumn, ...]:
-    """The title gives way first when the terminal is narrow; figures are never cut."""
+def _columns(console: Console) -> tuple[ProgressColumn, ...]:
+    """The title gives way first when the terminal is narrow; figures are never cut. What a job is busy with, or waits
+    for, may be a long sentence: it takes half of a line at most, and says how long first."""
+
+    def activity(job: Job) -> str:
+        return clean(describe.activity(job, datetime.now(UTC)), limit=max(console.width // 2, 16))
+
     return (
         _JobColumn(describe.name, Column(ratio=3, no_wrap=True, overflow="ellipsis", min_width=10)),
         BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=6)),
@@ -212,7 +224,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
         _JobColumn(lambda job: describe.amount(job.progress), Column(no_wrap=True, justify="right"), "green"),
         _JobColumn(lambda job: describe.speed(job.progress), Column(no_wrap=True, justify="right"), "red"),
         _JobColumn(lambda job: describe.eta(job.progress), Column(no_wrap=True, justify="right"), "cyan"),
-        _JobColumn(describe.activity, Column(no_wrap=True, overflow="ellipsis"), "dim"),
+        _JobColumn(activity, Column(no_wrap=True, overflow="ellipsis"), "dim"),
     )
 
 

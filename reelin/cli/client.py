@@ -157,7 +157,7 @@ class Client:
     def sites(self) -> Iterator[SiteEntry]:
         return self._pages("/api/sites", {}, Page[SiteEntry], None)
 
-    def set_site(self, site: str, settings: Mapping[str, int | None]) -> SiteEntry:
+    def set_site(self, site: str, settings: Mapping[str, int | str | None]) -> SiteEntry:
         return _parsed(SiteEntry, self._call("PATCH", f"/api/sites/{quote(site, safe='')}", json=settings))
 
     @contextmanager

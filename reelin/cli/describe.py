@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 from rich.text import Text
 
 from reelin.cli.text import clean, duration, moment, short_id, size
+from reelin.cli.waits import of_items, sentence, summary
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Progress, ResultFile, State
+from reelin.contracts.jobs import BATCH_KINDS, Counts, Job, Progress, ResultFile, State, WaitReason
 
 STYLES = {
     State.QUEUED: "dim",
@@ -53,13 +55,14 @@ def settled(counts: Counts) -> int:
 
 
 def tally(counts: Counts) -> str:
-    """A batch's items in words: "7/12: 5 done, 1 skipped, 1 failed, 4 in flight"."""
+    """A batch's items in words: "7/12: 5 done, 1 skipped, 1 failed, 2 running, 3 waiting"."""
     parts = {
         "done": counts.completed,
         "skipped": counts.skipped,
         "failed": counts.failed,
         "cancelled": counts.cancelled,
-        "in flight": counts.running + counts.waiting,
+        "running": counts.running,
+        "waiting": counts.waiting,
         "paused": counts.paused,
     }
     said = ", ".join(f"{count:,} {word}" for word, count in parts.items() if count)
@@ -91,21 +94,27 @@ def eta(progress: Progress | None) -> str:
     return duration(progress.eta_seconds) if progress and progress.eta_seconds is not None else ""
 
 
-def activity(job: Job) -> str:
-    """What it is busy with, or waits for: "downloading 3/20", "waiting until 12:03: rate_limited"."""
-    if job.state is State.WAITING:
-        return _waiting(job)
-    if job.state is not State.RUNNING:
+def activity(job: Job, now: datetime | None = None) -> str:
+    """What it is busy with, or waits for: "downloading 3/20", "waits until 12:03:10 after network (attempt 1): …".
+
+    With `now`, for a line that is drawn again and again, waits count down.
+    """
+    if job.state.final:
         return job.state.value
     if job.counts and job.counts.total:
-        return tally(job.counts)
+        stands = summary(job, now) or ("" if job.state is State.RUNNING else job.state.value)
+        return "; ".join(part for part in (tally(job.counts), stands) if part)
+    waits = sentence(job, now)
+    if waits or job.state is not State.RUNNING:
+        return waits or job.state.value
     parts = [job.phase.value if job.phase else job.state.value, *_fragments(job.progress)]
     return " ".join(parts)
 
 
-def _waiting(job: Job) -> str:
-    until = f" until {job.next_attempt_at.astimezone():%H:%M:%S}" if job.next_attempt_at else " for its site"
-    return f"waiting{until}" + (f": {job.failure.kind}" if job.failure else "")
+def standstill(job: Job) -> str:
+    """What it waits for, where its state does not say all of it; of a batch, what keeps it or some of its items."""
+    usual = job.waiting_for is not None and job.waiting_for.reason in (WaitReason.PAUSED, WaitReason.LINE)
+    return "" if usual or job.state.final else summary(job).removeprefix("waits ")
 
 
 def _fragments(progress: Progress | None) -> list[str]:
@@ -179,8 +188,10 @@ def facts(job: Job) -> list[tuple[str, str]]:
         ("title", job.title or "–"),
         ("url", job.url or "–"),
         ("kind", job.kind.value),
-        ("state", job.state.value if job.counts else activity(job)),
+        ("state", job.state.value if job.counts or job.waiting_for else activity(job)),
+        ("waits", sentence(job)),
         *((("items", tally(job.counts)),) if job.counts else ()),
+        *(("", of_items(wait)) for wait in job.items_waiting),
         (
             "progress",
             " ".join(part for part in ("" if done is None else f"{done:.1f} %", amount(job.progress)) if part),

@@ -13,11 +13,15 @@ from reelin.cli.endpoint import find_endpoint
 from reelin.cli.tables import print_table, sites_table
 
 NO_LIMIT = "none"
+DEFAULT = "default"
 
 
 def sites(
     site: Annotated[str | None, typer.Argument(metavar="SITE", help="The one to set: example.org.")] = None,
-    at_once: Annotated[int | None, typer.Option(min=1, max=100, help="Downloads at once.")] = None,
+    at_once: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help=f"Downloads at once; {NO_LIMIT}: no limit; {DEFAULT}: as Reelin is set."),
+    ] = None,
     per_hour: Annotated[
         str | None, typer.Option(metavar="NUMBER", help=f"Downloads begun within an hour; {NO_LIMIT}: no limit.")
     ] = None,
@@ -40,14 +44,18 @@ def sites(
         say("No site has a limit that was used or set.", stderr=True)
 
 
-def _settings(at_once: int | None, per_hour: str | None) -> dict[str, int | None]:
-    settings: dict[str, int | None] = {} if at_once is None else {"max_at_once": at_once}
+def _settings(at_once: str | None, per_hour: str | None) -> dict[str, int | str | None]:
+    settings: dict[str, int | str | None] = {}
+    if at_once is not None:
+        settings["max_at_once"] = DEFAULT if at_once == DEFAULT else _limit(at_once, "--at-once", (NO_LIMIT, DEFAULT))
     if per_hour is not None:
-        settings["requests_per_hour"] = None if per_hour == NO_LIMIT else _number(per_hour)
+        settings["requests_per_hour"] = _limit(per_hour, "--per-hour", (NO_LIMIT,))
     return settings
 
 
-def _number(text: str) -> int:
+def _limit(text: str, option: str, words: tuple[str, ...]) -> int | None:
+    if text == NO_LIMIT:
+        return None
     if not (text.isascii() and text.isdigit()):
-        raise typer.BadParameter(f"Give a number, or {NO_LIMIT}.", param_hint="--per-hour")
+        raise typer.BadParameter(f"Give {' or '.join(('a number', *words))}.", param_hint=option)
     return int(text)

@@ -16,18 +16,21 @@ from reelin.contracts.jobs import Job, State
 from reelin.contracts.media import Extracted, Format
 
 #: Columns that give way, and how they share what is left. A path is folded and not cut: people copy it.
-_FLEXIBLE = {"title": 3, "file": 4, "uploader": 1, "note": 1}
+_FLEXIBLE = {"title": 3, "file": 4, "uploader": 1, "note": 1, "waits": 4}
 _UNLIMITED = 100_000
 
 
 def jobs_table(jobs: Iterable[Job], *, wide: bool, positions: bool = False) -> Table:
     """`wide` for a pipe; a person is served with the beginning of the ids, which every command understands.
 
-    An id begins with the kind of its job. `positions`: they are the items of one batch.
+    An id begins with the kind of its job. `positions`: they are the items of one batch. What they wait for is a
+    column where any does.
     """
-    place = ("#",) if positions else ()
-    table = _table(*place, "id", "state", "title", *(("site",) if wide else ()), "done", "submitted")
-    for job in jobs:
+    shown = list(jobs)
+    waits = {job.id: describe.standstill(job) for job in shown}
+    place, why = ("#",) if positions else (), ("waits",) if any(waits.values()) else ()
+    table = _table(*place, "id", "state", "title", *(("site",) if wide else ()), "done", "submitted", *why)
+    for job in shown:
         _add(
             table,
             *((_position(job),) if positions else ()),
@@ -37,6 +40,7 @@ def jobs_table(jobs: Iterable[Job], *, wide: bool, positions: bool = False) -> T
             *((clean(job.site or "–"),) if wide else ()),
             _done(job),
             moment(job.submitted_at),
+            *((waits[job.id],) if why else ()),
         )
     return table
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from reelin.contracts.failures import Failure
+from reelin.contracts.failures import Failure, FailureKind
 from reelin.contracts.model import Message
 
 
@@ -94,6 +94,55 @@ class Throughput(Message):
     bytes: int = 0
 
 
+class WaitReason(StrEnum):
+    """Why a job does not move. All but `paused` end by themselves, or as soon as what is missing is there."""
+
+    RETRY = "retry"  #: Its last attempt failed; the next one is made by itself.
+    SITE = "site"  #: Its site lets in only so many, or is shut after a complaint.
+    DISK = "disk"  #: There is no room for it, or the media folder's disk is not there.
+    RESOURCES = "resources"  #: The worker has no memory or no files left for it.
+    PREMIERE = "premiere"  #: The video has not begun.
+    LINE = "line"  #: It stands in its batch's line: that lets so many go at once.
+    TEMPORAL = "temporal"  #: Temporal has not been told of it, or does not answer.
+    WORKER = "worker"  #: It could go on, and no worker has taken it yet.
+    PAUSED = "paused"  #: Until someone resumes it.
+
+
+class SiteLine(Message):
+    """How a site stands, as its workflow last said."""
+
+    in_use: int = Field(description="Downloads that have its leave")
+    max_at_once: int | None = Field(None, description="null: no limit until it complains")
+    waiting: int = Field(description="Downloads that stand in its line, this one too")
+
+
+class Wait(Message):
+    """What a job waits for. Every text may come from the net."""
+
+    reason: WaitReason
+    until: datetime | None = Field(None, description="As far as is known; a moment that has passed is due")
+    attempt: int = Field(0, description="How many were begun")
+    failure: FailureKind | None = Field(None, description="What the last attempt, or its site, came to")
+    message: str | None = Field(None, description="In words, where something is wrong")
+    site: SiteLine | None = None
+
+
+class ItemsWait(Message):
+    """What so many items of a batch wait for. `message` is one of theirs, as an example."""
+
+    reason: WaitReason
+    count: int
+    until: datetime | None = Field(None, description="The earliest")
+    attempt: int = Field(0, description="The most that one of them has begun")
+    failure: FailureKind | None = None
+    message: str | None = None
+    site: str | None = Field(None, description="Where it is the same for all of them")
+
+
+#: Groups of items that are told apart: more would be no summary.
+MOST_WAITS = 10
+
+
 class ResultFile(Message):
     """One published file. `path` is relative to the media folder."""
 
@@ -128,11 +177,15 @@ class Job(Message):
     priority: int = 3
     attempt: int = 0
     next_attempt_at: datetime | None = None
+    waiting_for: Wait | None = Field(None, description="Why it does not move; null while it runs, and once it is over")
     submitted_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
     progress: Progress | None = None
     counts: Counts | None = None
+    items_waiting: tuple[ItemsWait, ...] = Field(
+        (), description=f"Of a batch that goes on: what its items wait for, most first, at most {MOST_WAITS}"
+    )
     failure: Failure | None = None
     result: dict[str, Any] | None = None
     links: Links

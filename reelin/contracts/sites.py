@@ -24,6 +24,9 @@ RECORD_SITE = "record_site"
 #: What a site says when it has had enough.
 COMPLAINTS = frozenset({FailureKind.RATE_LIMITED, FailureKind.BOT_CHECK})
 
+#: So many downloads at once from one site are no limit: it is more than all workers together run.
+NO_LIMIT = 1_000_000
+
 
 def site_workflow_id(site: str) -> str:
     return f"site-{site}"
@@ -66,7 +69,8 @@ class Words(Message):
 
 
 class Configure(Message):
-    """What people set. `max_at_once` None: the setting; `requests_per_hour` None: no limit."""
+    """What people set. `max_at_once` None: they set nothing, and the setting applies; NO_LIMIT: they want none.
+    `requests_per_hour` None: no limit, whether they set that or nothing."""
 
     max_at_once: int | None = None
     requests_per_hour: int | None = None

@@ -165,10 +165,11 @@ class JobOutcome(Message):
 class Advance(Message):
     """How a batch stands after its items were looked at. `over` says how it ended, once nothing is left.
 
-    `listing`: more items may come.
+    `listing`: more items may come. `waiting` of those in flight stand still, for their next attempt or their site.
     """
 
     in_flight: int = 0
+    waiting: int = 0
     in_line: bool = False
     listing: bool = False
     paused: bool = False

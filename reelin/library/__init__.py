@@ -10,6 +10,7 @@ from reelin.library.standing import VideoState
 from reelin.library.store import Library
 from reelin.library.submissions import NewJob, Submitted
 from reelin.library.videos import Publication, PublishedFile, VideoStore
+from reelin.library.waits import Standstill, added_up, clipped
 from reelin.library.window import Released, Window
 from reelin.library.wishes import Granted, Wish, WishStore
 
@@ -34,6 +35,7 @@ __all__ = [
     "SiteRecord",
     "SiteStore",
     "Standing",
+    "Standstill",
     "Submitted",
     "VideoFilter",
     "VideoRecord",
@@ -42,5 +44,7 @@ __all__ = [
     "Window",
     "Wish",
     "WishStore",
+    "added_up",
+    "clipped",
     "item_of",
 ]

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Counts, Kind, State
+from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Counts, ItemsWait, Kind, State
 from reelin.library.following import count
 from reelin.library.records import JobRecord
 from reelin.library.rows import record
 from reelin.library.tables import items, jobs
+from reelin.library.waits import items_waiting
 
 _FINAL = tuple(sorted(FINAL_STATES))
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
@@ -32,12 +33,14 @@ class BegunItem:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`done_bytes` are those of the items that are done; `ended` is the version of the batch's end, if it has ended."""
+    """`done_bytes` are those of the items that are done; `ended` is the version of the batch's end, if it has ended;
+    `waits` is what those that stand still wait for."""
 
     counts: Counts
     done_bytes: int
     begun: tuple[BegunItem, ...]
     ended: int | None = None
+    waits: tuple[ItemsWait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class ItemRecord:
 
 async def standing(connection: AsyncConnection, batch_id: str) -> Standing:
     counts, done_bytes = await count(connection, batch_id)
+    waits = await items_waiting(connection, batch_id, counts)
     end = select(jobs.c.version).where(jobs.c.id == batch_id, jobs.c.state.in_(_FINAL))
     ended = (await connection.execute(end)).scalar()
-    return Standing(counts, done_bytes, await _begun(connection, batch_id), ended)
+    return Standing(counts, done_bytes, await _begun(connection, batch_id), ended, tuple(waits))
 
 
 async def _begun(connection: AsyncConnection, batch_id: str) -> tuple[BegunItem, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -67,6 +67,17 @@ class SiteStore:
         """Those that need leases, whatever the settings say."""
         async with self._database.reading() as connection:
             rows = await connection.execute(_SHOWN.where(sites.c.limited))
+            return [_record(row) for row in rows]
+
+    @unbroken
+    async def busy(self, *, limit: int = 1000) -> list[SiteRecord]:
+        """Those that serve somebody, let somebody wait, or are shut; the newest word first."""
+        mine = jobs.c.site == sites.c.site
+        serves = exists().where(mine, jobs.c.lease.is_not(None))
+        lets_wait = exists().where(mine, jobs.c.awaiting_lease_since.is_not(None))
+        busy = _SHOWN.where(or_(serves, lets_wait, sites.c.cooldown_until > now()))
+        async with self._database.reading() as connection:
+            rows = await connection.execute(busy.order_by(sites.c.updated_at.desc()).limit(limit))
             return [_record(row) for row in rows]
 
     @unbroken

@@ -157,7 +157,7 @@ items = Table(  # position by position, what a batch consists of
     Index("items_by_job", "job_id"),
     Index(
         "items_by_state",
-        *("batch_id", "state", "skipped", "size_bytes", "kind", "site", "failure_kind"),
+        *("batch_id", "state", "skipped", "released", "size_bytes", "kind", "site", "failure_kind"),
         *("submitted_at", "finished_at", "position"),
     ),
     Index("items_in_line", "batch_id", "released", "site", "priority", "position"),
@@ -176,7 +176,7 @@ sites = Table(  # how each site is treated: what people set, and what its workfl
     "sites",
     metadata,
     Column("site", String(255), primary_key=True),
-    Column("max_at_once", Integer),  # people's; null: the setting
+    Column("max_at_once", Integer),  # people's; null: the setting; contracts.sites.NO_LIMIT: none
     Column("requests_per_hour", Integer),  # people's; null: no limit
     Column("limited", Boolean, nullable=False),  # needs leases, even where the setting says that it needs none
     Column("cooldown_until", UtcDateTime),

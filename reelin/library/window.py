@@ -31,13 +31,15 @@ _AT_A_TIME = 500
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """`jobs` are to be started. `in_flight` counts them too; `in_line` says whether others still wait.
+    """`jobs` are to be started. `in_flight` counts them too, and `waiting` of these stand still, for their next attempt
+    or their site. `in_line` says whether others have not gone yet.
 
     `listing`: more may come, what the batch consists of is still being written down.
     """
 
     jobs: tuple[JobRecord, ...] = ()
     in_flight: int = 0
+    waiting: int = 0
     in_line: bool = False
     listing: bool = False
 
@@ -74,7 +76,7 @@ class Window:
             started = await _let_go(connection, batch_id, chosen)
             in_flight = sum((await _in_flight_by_site(connection, batch_id, standing_still=True)).values())
             in_line = await _anything_in_line(connection, batch_id)
-            return Released(tuple(started), in_flight, in_line, batch.listing)
+            return Released(tuple(started), in_flight, await _waiting(connection, batch_id), in_line, batch.listing)
 
     @unbroken
     async def finish(self, batch_id: str, run: int, *, cancelled: bool = False) -> State | None:
@@ -176,6 +178,11 @@ async def _in_flight_by_site(connection: AsyncConnection, batch_id: str, *, stan
     if not standing_still:
         query = query.where(items.c.state != State.PAUSED)
     return {row.site: row.number for row in await connection.execute(query)}
+
+
+async def _waiting(connection: AsyncConnection, batch_id: str) -> int:
+    mine = (items.c.batch_id == batch_id, items.c.state == State.WAITING)
+    return (await connection.execute(select(func.count()).where(*mine))).scalar_one()
 
 
 async def _anything_in_line(connection: AsyncConnection, batch_id: str) -> bool:

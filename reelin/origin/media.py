@@ -21,7 +21,7 @@ _CLIP = Path(__file__).parent / "media" / "bigbuckbunny.mp4"
 
 
 class MediaNotMade(RuntimeError):
-    """ffmpeg could not make the media; the message ends with what it said."""
+    """ffmpeg could not make the media (the message ends with what it said), or the folder holds something else."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,33 @@ class Media:
 
 
 def make_media(folder: Path) -> Media:
-    """The media in `folder`, which is made first if it is not there (about a second).
+    """The media in `folder`, which is made first if it is empty or not there (about a second).
 
-    Processes that ask for the same folder at once make it once; one that is killed leaves nothing half done.
+    Processes that ask for the same folder at once make it once; one that is killed leaves nothing half done. Raises
+    MediaNotMade, also where the folder holds something else: it is left as it is.
     """
     folder = folder.absolute()
-    if not folder.exists():
+    if not _is_made(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(folder.with_name(f".{folder.name}.lock")):
-            if not folder.exists():
+            if not _is_made(folder):
                 _make(folder)
     return Media(folder)
+
+
+def _is_made(folder: Path) -> bool:
+    """Raises MediaNotMade where other files, or only some of the media, are in the way."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise MediaNotMade(f"{folder} is a file. Give a folder that is empty, or not there yet.")
+    missing = sorted(path for path in recipe.finished_files() if not (folder / path).is_file())
+    if missing and any(folder.iterdir()):
+        raise MediaNotMade(
+            f"{folder} is not empty, and {missing[0]} is not in it. "
+            "Give a folder that is empty or not there yet, or delete this one."
+        )
+    return not missing
 
 
 def recipe_hash() -> str:
@@ -94,7 +110,7 @@ def _make(folder: Path) -> None:
     _run(recipe.encode_command(), staging)
     _run(recipe.package_command(), staging)
     shutil.rmtree(staging / recipe.WORK_FOLDER)
-    staging.rename(folder)
+    staging.rename(folder)  # also over an empty folder, in one step
 
 
 def _run(arguments: list[str], folder: Path) -> None:

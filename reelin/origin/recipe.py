@@ -111,6 +111,14 @@ def written_files() -> dict[str, bytes]:
     return {key_path: _AES_KEY, **{path: text.encode() for path, text in texts.items()}}
 
 
+def finished_files() -> frozenset[str]:
+    """What a finished folder cannot be without, by path; not each fragment, which its playlist names."""
+    made = {"clip.mp4", "tiny.mp4", "audio.m4a", "thumbnail.jpg", "dash/manifest.mpd"}
+    playlists = {f"hls/plain/{quality.name}.m3u8" for quality in QUALITIES}
+    written = {path for path in written_files() if not path.startswith(f"{WORK_FOLDER}/")}
+    return frozenset(made | playlists | written)
+
+
 def _master(qualities: tuple[Quality, ...], groups: str = "") -> str:
     lines = ["#EXTM3U", "#EXT-X-VERSION:4"]
     for quality in qualities:

@@ -177,7 +177,8 @@ def _details(now: Advance) -> str:
     if now.paused:
         return f"**Paused**; {now.in_flight} items are still ending" if now.in_flight else "**Paused**"
     in_line = ", more in line" if now.in_line else ""
-    return f"{now.in_flight} items in flight{in_line}" + ("; **looking at the items**" if now.listing else "")
+    waiting = f", **{now.waiting} of them waiting**" if now.waiting else ""
+    return f"{now.in_flight} items in flight{waiting}{in_line}" + ("; **looking at the items**" if now.listing else "")
 
 
 def _outcome(now: Advance) -> JobOutcome:

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         CONFIGURE,
         GRANT_LEASES,
         LOAD_SITE,
+        NO_LIMIT,
         READ_WAITERS,
         RECORD_SITE,
         WORDS,
@@ -272,7 +273,8 @@ class SiteWorkflow:
 
     def _in_words(self) -> str:
         situation, budget = self._situation(), self._queue.budget
-        words = [f"**{self._queue.in_use} of {budget.at_once}** at once, **{self._queue.waiting}** waiting"]
+        of = f" of {budget.at_once}" if budget.at_once < NO_LIMIT else ""
+        words = [f"**{self._queue.in_use}{of}** at once, **{self._queue.waiting}** waiting"]
         rate = budget.learnt.starts_per_second
         if rate is not None:
             words.append(f"at most {rate:.2f} starts a second")

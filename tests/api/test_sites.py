@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import Configure, Learnt, Lease, SiteSituation
+from reelin.contracts.sites import NO_LIMIT, Configure, Learnt, Lease, SiteSituation
 from tests.api.service import Api, api_in_memory
 
 
@@ -35,6 +36,7 @@ async def test_a_site_is_shown_as_its_workflow_last_said_and_with_who_waits_for_
     assert shown == {
         "site": "example.org",
         "max_at_once": 4,
+        "max_at_once_is_default": True,
         "requests_per_hour": None,
         "in_use": 1,
         "waiting": 2,
@@ -69,6 +71,22 @@ async def test_what_people_set_is_kept_and_told_to_the_workflow(api: Api) -> Non
     ]
 
 
+async def test_null_is_no_limit_and_default_is_what_applies_where_nobody_set_one(tmp_path: Path) -> None:
+    def limits(answer: httpx.Response) -> tuple[int | None, bool]:
+        return answer.json()["max_at_once"], answer.json()["max_at_once_is_default"]
+
+    async with api_in_memory(tmp_path, site_max_at_once=3, unlimited_sites=()) as api:
+        address = "/api/sites/example.org"
+        assert limits(await api.client.patch(address, json={"max_at_once": None})) == (None, False)
+        assert limits(await api.client.get(address)) == (None, False), "it is kept"
+        left_out = await api.client.patch(address, json={"requests_per_hour": 100})
+        assert limits(left_out) == (None, False), "what is left out stays as it is"
+        assert limits(await api.client.patch(address, json={"max_at_once": "default"})) == (3, True)
+        assert limits(await api.client.patch(address, json={"max_at_once": 5})) == (5, False)
+        told = [settings.max_at_once for _, settings in api.control.configured]
+        assert told == [NO_LIMIT, NO_LIMIT, None, 5], "the site's workflow can tell none from the setting's"
+
+
 async def test_with_temporal_away_what_people_set_is_kept(api: Api) -> None:
     api.control.away = True
     assert (await api.client.patch("/api/sites/example.org", json={"max_at_once": 2})).status_code == 200
@@ -90,7 +108,8 @@ async def test_an_unlimited_site_has_a_limit_once_it_complains_or_somebody_sets_
     [
         ({"max_at_once": 0}, "max_at_once"),
         ({"max_at_once": 101}, "max_at_once"),
-        ({"max_at_once": None}, "max_at_once"),
+        ({"max_at_once": True}, "max_at_once"),
+        ({"max_at_once": [4]}, "max_at_once"),
         ({"max_at_once": "many"}, "max_at_once"),
         ({"requests_per_hour": 0}, "requests_per_hour"),
         ({"requests_per_hour": 10**30}, "requests_per_hour"),

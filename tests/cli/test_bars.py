@@ -141,10 +141,9 @@ def test_a_batch_is_told_with_what_became_of_its_items() -> None:
         (a_job(), "queued"),
         (a_job(state=State.RUNNING), "running"),
         (a_job(state=State.RUNNING, phase=Phase.MERGING), "merging"),
-        (a_job(state=State.WAITING), "waiting for its site"),
-        (a_job(state=State.WAITING, failure=failed(a_job()).failure), "waiting for its site: not_found"),
+        (a_list(), "0/10; queued"),
         (a_list(completed=2, failed=1), "3/10: 2 done, 1 failed"),
-        (a_list(skipped=1, running=1200, waiting=2, paused=3), "1/10: 1 skipped, 1,202 in flight, 3 paused"),
+        (a_list(skipped=1, running=1200, waiting=2, paused=3), "1/10: 1 skipped, 1,200 running, 2 waiting, 3 paused"),
     ],
 )
 def test_what_a_job_does_is_said_in_words(job: Job, words: str) -> None:

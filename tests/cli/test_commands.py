@@ -196,7 +196,10 @@ def test_sites_sets_what_was_given_and_nothing_else(api: Api, reelin: Reelin, ca
     api.answers["PATCH /api/sites/example.org"] = JSONResponse({"site": "example.org", "max_at_once": 2})
     assert reelin("sites", "example.org", "--at-once", "2") == 0
     assert reelin("sites", "example.org", "--per-hour", "none", "--json") == 0
-    assert api.bodies == [{"max_at_once": 2}, {"requests_per_hour": None}]
+    assert reelin("sites", "example.org", "--at-once", "none", "--json") == 0
+    assert reelin("sites", "example.org", "--at-once", "default", "--json") == 0
+    wanted = [{"max_at_once": 2}, {"requests_per_hour": None}, {"max_at_once": None}, {"max_at_once": "default"}]
+    assert api.bodies == wanted
     assert '"max_at_once":2' in capsys.readouterr().out.replace(" ", "")
 
 

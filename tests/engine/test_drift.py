@@ -86,8 +86,8 @@ OURS: tuple[type, ...] = (
     fragments.DashFD,
 )
 #: Ours alone, on top of theirs.
-NEW = frozenset({"__init__", "promised", "_answer", "keep", "hook_finished", "_announce_wait", "_fragment_params",
-                 "_reconcile", "_vouched", "_part", "_record", "_fragments"})  # fmt: skip
+NEW = frozenset({"__init__", "promised", "_answer", "_send", "keep", "hook_finished", "_announce_wait",
+                 "_fragment_params", "_reconcile", "_vouched", "_part", "_record", "_fragments"})  # fmt: skip
 
 
 def advice(modules: str) -> str:

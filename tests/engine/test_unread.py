@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from yt_dlp import YoutubeDL
 from yt_dlp.networking import Request, Response
+from yt_dlp.networking.exceptions import HTTPError
 
-from reelin.engine.child.unread import Unread
+from reelin.engine.child.partial import Partial
+from reelin.engine.child.unread import RestOfFile, Unread
+from reelin.engine.child.validator import Version
 from reelin.engine.pool import EnginePool
 from reelin.origin.server import Origin
 from tests.engine.running import ignore, media_of, task_for
@@ -92,3 +96,92 @@ def test_what_nobody_takes_is_closed(site: YoutubeDL, origin: Origin) -> None:
     unread, answer = noted(site, origin.url_for("/tiny.mp4"))
     unread.drop()
     assert answer.closed
+
+
+# The rest of a file
+
+
+ADDRESS = "http://127.0.0.1/film.mp4"
+MEDIA = {"Content-Type": "video/mp4", "Last-Modified": "Thu, 01 Jan 2015 00:00:00 GMT"}
+
+
+class Site:
+    """Answers as it is told, and remembers what it was asked."""
+
+    def __init__(self, status: int = 206, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.headers = MEDIA if headers is None else headers
+        self.asked: list[Request] = []
+        self.answer: Response | None = None
+
+    def send(self, request: Request) -> Response:
+        self.asked.append(request)
+        self.answer = Response(io.BytesIO(b"the rest"), request.url, self.headers, self.status)
+        if self.status >= 400:
+            raise HTTPError(self.answer)
+        return self.answer
+
+
+def left(folder: Path, version: Version, have: int = 40) -> RestOfFile:
+    partial = Partial(folder / "media.mp4.part", "film", ADDRESS)
+    partial.path.write_bytes(b"x" * have)
+    partial.adopt(version)
+    return RestOfFile(folder)
+
+
+WHOLE = Version('"1"', MEDIA["Last-Modified"], 100)
+
+
+def test_the_first_look_at_a_file_asks_for_what_is_missing_of_it_once(tmp_path: Path) -> None:
+    site, rest = Site(), left(tmp_path, WHOLE)
+    assert rest.ask(Request("http://127.0.0.1/other.mp4"), site.send) is None and not site.asked
+    assert rest.ask(Request(ADDRESS, headers={"Range": "bytes=0-9"}), site.send) is None and not site.asked
+    answer = rest.ask(Request(ADDRESS), site.send)
+    assert answer is not None and answer is site.answer
+    [request] = site.asked
+    assert (request.headers["Range"], request.headers["If-Range"]) == ("bytes=40-", '"1"')
+    assert rest.ask(Request(ADDRESS), site.send) is None, "a second look is yt-dlp's own"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (206, {"Last-Modified": MEDIA["Last-Modified"]}),
+        (206, {"Content-Type": "text/html", "Last-Modified": MEDIA["Last-Modified"]}),
+        (206, {"Content-Type": "video/mp4"}),
+        (204, MEDIA),
+        (416, {}),
+        (503, {}),
+    ],
+)
+def test_an_answer_that_tells_less_than_a_plain_one_is_closed(
+    tmp_path: Path, status: int, headers: dict[str, str]
+) -> None:
+    site, rest = Site(status, headers), left(tmp_path, WHOLE)
+    assert rest.ask(Request(ADDRESS), site.send) is None
+    assert len(site.asked) == 1 and site.answer is not None and site.answer.closed
+
+
+@pytest.mark.parametrize(("status", "headers"), [(403, {}), (404, {}), (429, {}), (503, {"Retry-After": "60"})])
+def test_a_refusal_is_the_sites_answer(tmp_path: Path, status: int, headers: dict[str, str]) -> None:
+    with pytest.raises(HTTPError):
+        left(tmp_path, WHOLE).ask(Request(ADDRESS), Site(status, headers).send)
+
+
+@pytest.mark.parametrize(
+    ("version", "have"),
+    [(WHOLE, 0), (WHOLE, 100), (Version('"1"', None, None), 40), (Version('"1"', None, 100, encoded=True), 40)],
+    ids=["nothing", "all of it", "unknown length", "encoded"],
+)
+def test_where_no_rest_is_known_nothing_else_is_asked_for(tmp_path: Path, version: Version, have: int) -> None:
+    site = Site()
+    assert left(tmp_path, version, have).ask(Request(ADDRESS), site.send) is None
+    assert not site.asked
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"url_sha256": 7}', '{"identity": ["film"], "version": 1}'])
+def test_a_record_that_says_absurd_things_counts_for_nothing(tmp_path: Path, record: str) -> None:
+    rest = left(tmp_path, WHOLE)
+    (tmp_path / "media.mp4.part.json").write_text(record)
+    assert rest.ask(Request(ADDRESS), Site().send) is None
+    assert (tmp_path / "media.mp4.part").stat().st_size == 40, "it is the download's to judge"

@@ -91,10 +91,12 @@ def test_a_job_that_waits_for_its_site_can_be_cancelled_and_the_next_gets_its_pl
 
 def test_a_limit_that_people_set_applies_to_who_stands_in_line(new_service: NewService, origin: Origin) -> None:
     service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="1").start()
-    jobs = [service.submit(origin.url_for(f"/file/900000/set-{number}", rate=300_000)) for number in range(4)]
+    jobs = [service.submit(origin.url_for(f"/file/1500000/set-{number}", rate=300_000)) for number in range(4)]
     until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (1, 3))
-    assert service.api.patch(f"/api/sites/{ADDRESS}", json={"max_at_once": 3}).status_code == 200
-    until_site(service, ADDRESS, lambda found: found["in_use"] == 3)
+    assert service.api.patch(f"/api/sites/{ADDRESS}", json={"max_at_once": 2}).status_code == 200
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (2, 2))
+    assert service.api.patch(f"/api/sites/{ADDRESS}", json={"max_at_once": None}).json()["max_at_once"] is None
+    until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (4, 0))
     assert [service.wait(job.id).state for job in jobs] == [State.COMPLETED] * 4
 
 

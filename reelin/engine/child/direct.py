@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yt_dlp.downloader.common import FileDownloader
+from yt_dlp.networking import Request
 
 from reelin.engine.child.identity import stream_identity
 from reelin.engine.child.partial import Partial
@@ -53,7 +54,8 @@ class DirectFD(QuietFD):
 
     def real_download(self, filename: str, info_dict: dict[str, Any]) -> bool:
         target = Path(filename)
-        partial = Partial(Path(self.temp_name(filename)), stream_identity(info_dict))
+        address = Request(info_dict["url"]).url if info_dict.get("direct") is True else None
+        partial = Partial(Path(self.temp_name(filename)), stream_identity(info_dict), address)
 
         def on_bytes(have: int, total: int | None) -> None:
             status = {"status": "downloading", "filename": filename, "downloaded_bytes": have, "total_bytes": total}

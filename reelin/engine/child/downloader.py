@@ -23,7 +23,7 @@ from reelin.engine.child.extractors import Extractors
 from reelin.engine.child.fetched import Fetched
 from reelin.engine.child.foreign import fetch_from_the_start
 from reelin.engine.child.fragments import DashFD, NativeHlsFD
-from reelin.engine.child.unread import Unread
+from reelin.engine.child.unread import RestOfFile, Unread
 
 _CRASH_SAFE: dict[type, type] = {HttpFD: DirectFD, HlsFD: NativeHlsFD, DashSegmentsFD: DashFD}
 
@@ -41,7 +41,8 @@ class IsPlaylist(Exception):
 class Downloader(YoutubeDL):  # type: ignore[misc]
     """`on_video` is called once the extractor is through, before the first byte is fetched.
 
-    `on_wait` hears for how many seconds the site has asked to wait.
+    `on_wait` hears for how many seconds the site has asked to wait. `rest` is what an earlier attempt has left to be
+    fetched; None where nothing is.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         on_video: Callable[[Info], None],
         on_wait: Callable[[float], None],
         egress: Egress,
+        rest: RestOfFile | None = None,
     ) -> None:
         self.fetched = fetched
         #: Of the longest stream whose playlist or manifest tells.
@@ -62,6 +64,7 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         self._extractors = extractors
         self._on_video = on_video
         self._unread = Unread()
+        self._rest = rest
         self._direct = False
         super().__init__(params)
 
@@ -106,6 +109,11 @@ class Downloader(YoutubeDL):  # type: ignore[misc]
         """The download of a direct file is its extractor's request, where nothing was read of the answer."""
         if self._direct and (unread := self._unread.take(request)):
             return unread
+        if self._rest is not None and (rest := self._rest.ask(request, self._send)):
+            return rest
+        return self._send(request)
+
+    def _send(self, request: Request) -> Any:
         answer = super().urlopen(request)
         self._unread.note(request, answer)
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,22 @@ from reelin.engine.child.records import is_count, read_record, this_boot, write_
 from reelin.engine.child.syncing import Syncing
 from reelin.engine.child.validator import Version
 
+_RECORD = ".part.json"
+
 
 class Partial:
     """`have` is how many bytes are on disk. `version` is None until a server has answered.
 
-    `identity` says which stream it is: another one's bytes under the same name are not its own.
+    `identity` says which stream it is: another one's bytes under the same name are not its own. `address` is where all
+    of it is served under one address that does not change, None elsewhere.
 
     The part is emptied before its record goes: bytes never stand beside another version's record.
     """
 
-    def __init__(self, path: Path, identity: str = "") -> None:
+    def __init__(self, path: Path, identity: str = "", address: str | None = None) -> None:
         self.path = path
         self._identity = identity
+        self._address = None if address is None else digest(address)
         self.have = 0
         self.version: Version | None = None
         self._record = path.with_name(f"{path.name}.json")
@@ -62,6 +67,7 @@ class Partial:
     def _write_record(self) -> None:
         version = self.version.as_record() if self.version else None
         vouched = {"identity": self._identity, "synced": self._synced, "boot": this_boot()}
+        vouched |= {} if self._address is None else {"url_sha256": self._address}
         write_record(self._record, {"version": version, **vouched})
 
     @property
@@ -92,6 +98,23 @@ class Partial:
         self._syncing.settle()
         self.path.replace(target)
         self._record.unlink(missing_ok=True)
+
+
+def left_of(address: str, folder: Path) -> Partial | None:
+    """What an earlier attempt has left there of the file at this address, as far as it can be trusted."""
+    for path in folder.glob(f"*{_RECORD}"):
+        record = read_record(path) or {}
+        identity = record.get("identity")
+        if isinstance(identity, str) and record.get("url_sha256") == digest(address):
+            partial = Partial(path.with_name(path.name.removesuffix(".json")), identity, address)
+            partial.recall()
+            return partial
+    return None
+
+
+def digest(address: str) -> str:
+    """Addresses may hold a secret, and a record is read by whoever looks into the folder."""
+    return hashlib.sha256(address.encode()).hexdigest()
 
 
 def _version(record: dict[str, Any]) -> Version | None:

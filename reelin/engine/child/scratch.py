@@ -78,16 +78,19 @@ class Scratch:
                 _remove(entry)
         if not ours:
             write_record(self.folder / _SOURCE, self._source)
-        parts = self.folder / _PARTS
-        parts.mkdir(exist_ok=True)
-        for entry in parts.iterdir():
+        self.parts.mkdir(exist_ok=True)
+        for entry in self.parts.iterdir():
             if not any(mark in entry.name for mark in _PARTIAL_MARKS):
                 _remove(entry)
 
     @property
+    def parts(self) -> Path:
+        return self.folder / _PARTS
+
+    @property
     def paths(self) -> dict[str, str]:
         """yt-dlp's `paths`: what is unfinished stands apart, and is moved out by a rename."""
-        return {"home": str(self.folder), "temp": str(self.folder / _PARTS)}
+        return {"home": str(self.folder), "temp": str(self.parts)}
 
     @property
     def fetched(self) -> Fetched:

@@ -26,6 +26,7 @@ from reelin.engine.child.parameters import parameters
 from reelin.engine.child.progress import Reporter
 from reelin.engine.child.scratch import Scratch
 from reelin.engine.child.tools import Tools
+from reelin.engine.child.unread import RestOfFile
 from reelin.engine.child.watch import Watch
 from reelin.engine.seam import DownloadTask, ExtractTask
 from reelin.errors import MediaFailure, PlaylistFound
@@ -82,6 +83,7 @@ class DownloadRun:
             on_video=lambda info: self._on_video(info, chosen["postprocessors"]),
             on_wait=self._reporter.alive,
             egress=self._egress,
+            rest=RestOfFile(self._scratch.parts),
         )
         with self._watch, downloader:
             info = self._start(downloader)

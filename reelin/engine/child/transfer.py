@@ -72,7 +72,7 @@ class Transfer:
             raise MediaFailure(FailureKind.SITE_ERROR, "The site sent an empty file.")
 
     def _fetch(self) -> None:
-        answer = self._ask(self._overlap())
+        answer = self._ask(overlap_of(self._partial))
         if answer is not None:
             with closing(answer):
                 self._copy(answer)
@@ -94,11 +94,7 @@ class Transfer:
 
     def _request(self, overlap: int) -> Request:
         headers = HTTPHeaderDict({"Accept-Encoding": "identity"}, self._info.get("http_headers"))
-        begin, end = self._first + self._partial.have - overlap, self._range_end()
-        if begin or end is not None:
-            headers["Range"] = f"bytes={begin}-{'' if end is None else end}"
-        if self._partial.have and self._partial.version and self._partial.version.if_range:
-            headers["If-Range"] = self._partial.version.if_range
+        headers.update(conditions(self._partial, overlap, first=self._first, last=self._range_end()))
         return Request(self._info["url"], self._info.get("request_data"), headers, extensions=self._extensions())
 
     def _range_end(self) -> int | None:
@@ -112,10 +108,6 @@ class Transfer:
     def _extensions(self) -> dict[str, Any]:
         target = self._downloader._get_impersonate_target(self._info)
         return {} if target is None else {"impersonate": target}
-
-    def _overlap(self) -> int:
-        version = self._partial.version
-        return 0 if version is None or version.if_range else min(self._partial.have, _OVERLAP)
 
     def _after_refusal(self, error: HTTPError) -> Response | None:
         """416: there is nothing after what we have. Either that was all, or the file has become shorter."""
@@ -207,7 +199,7 @@ class Transfer:
         """A try that brought bytes never seen before starts the count again. Raises the error when it is enough."""
         if isinstance(error, HTTPError):
             error.close()
-        if not _worth_another_try(error):
+        if not worth_another_try(error):
             raise error
         failures = 1 if self._partial.have > self._furthest else failures + 1
         self._furthest = max(self._furthest, self._partial.have)
@@ -223,7 +215,24 @@ class Transfer:
         time.sleep(seconds)
 
 
-def _worth_another_try(error: HTTPError | TransportError) -> bool:
+def overlap_of(partial: Partial) -> int:
+    """So many of its last bytes are fetched again, where only they tell whether it is still the same file."""
+    version = partial.version
+    return 0 if version is None or version.if_range else min(partial.have, _OVERLAP)
+
+
+def conditions(partial: Partial, overlap: int, *, first: int = 0, last: int | None = None) -> dict[str, str]:
+    """The headers that ask for what is missing, provided that it is still the same file."""
+    headers, begin = {}, first + partial.have - overlap
+    if begin or last is not None:
+        headers["Range"] = f"bytes={begin}-{'' if last is None else last}"
+    if partial.have and partial.version and partial.version.if_range:
+        headers["If-Range"] = partial.version.if_range
+    return headers
+
+
+def worth_another_try(error: HTTPError | TransportError) -> bool:
+    """Soon, and by this process."""
     if isinstance(error, HTTPError):
         # A site that says for how long to leave it alone is left alone for so long, by the workflow.
         return error.status in _WORTH_ANOTHER_TRY and not error.response.headers.get("Retry-After")
