@@ -18,9 +18,10 @@ from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State, 
 from reelin.library.database import Database
 from reelin.library.following import TAKEN_OVER, follow, follow_all, taking_over
 from reelin.library.forgetting import Forgetting
+from reelin.library.holding import end_line
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
-from reelin.library.rows import find, get, now, record, write, write_one
+from reelin.library.rows import find, find_batch, get, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
 from reelin.library.tables import items, jobs, sites
@@ -258,10 +259,13 @@ class JobStore:
             job_id, run, state=State.WAITING, attempt=attempt, next_attempt_at=until, **_failure_values(failure)
         )
 
+    @unbroken
     async def fail(self, job_id: str, run: int, *, failure: Failure) -> None:
-        await self._change(
-            job_id, run, state=State.FAILED, finished_at=now(), next_attempt_at=None, **_failure_values(failure)
-        )
+        """A batch with what it has in line."""
+        ended = {"state": State.FAILED, "finished_at": now(), "next_attempt_at": None, **_failure_values(failure)}
+        async with self._database.writing() as connection:
+            if await change(connection, job_id, run, **ended) and await find_batch(connection, job_id):
+                await end_line(connection, job_id, failure=failure)
 
     @unbroken
     async def pause(self, job_id: str, run: int) -> bool:
@@ -274,8 +278,13 @@ class JobStore:
                 await change(connection, job_id, run, state=State.PAUSED, next_attempt_at=None)
             return True
 
+    @unbroken
     async def cancel(self, job_id: str, run: int) -> None:
-        await self._change(job_id, run, state=State.CANCELLED, finished_at=now(), next_attempt_at=None)
+        """A batch with what it holds."""
+        ended = {"state": State.CANCELLED, "finished_at": now(), "next_attempt_at": None}
+        async with self._database.writing() as connection:
+            if await change(connection, job_id, run, **ended) and await find_batch(connection, job_id):
+                await end_line(connection, job_id)
 
     @unbroken
     async def complete_info(self, job_id: str, run: int, *, title: str, result: dict[str, Any]) -> None:

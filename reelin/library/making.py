@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
 from reelin.contracts.urls import canonical_url
 from reelin.library.following import TAKEN_OVER, follow
+from reelin.library.pausing import wake_with_another
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, write
 from reelin.library.submissions import (
@@ -46,7 +47,10 @@ async def make_items(
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
     depth = batch_job.depth + (batch_job.kind is not Kind.BULK)  # a list may hold playlists of playlists
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if not batch_job.pause_requested:
+        await wake_with_another(connection, {new.id for new in wanted} & set(known) - set(there))
+        known = await known_jobs(connection, list(known))
     last_runs = await last_runs_of(connection, {new.id for new in wanted} - set(known))
     for position, new in enumerate(wanted, start=first):
         if new.id in there:

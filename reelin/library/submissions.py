@@ -17,6 +17,8 @@ from reelin.contracts.options import Options
 from reelin.errors import Unavailable
 from reelin.library.database import Database
 from reelin.library.following import follow
+from reelin.library.holding import stand_in_line
+from reelin.library.pausing import wake_with_another
 from reelin.library.records import JobRecord
 from reelin.library.rows import among, get, microseconds, now, record, record_of, write
 from reelin.library.tables import batches, files, forgotten, jobs
@@ -207,6 +209,7 @@ async def _wanted_by_itself(connection: AsyncConnection, job: JobRecord) -> JobR
     """So far only a batch had asked for it; from now on it stands in the list, and waits for no turn."""
     if job.standalone and not job.held:
         return job
+    await wake_with_another(connection, [job.id])
     await write(connection, jobs.c.id == job.id, standalone=True, held=False, depth=0)
     return await get(connection, job.id)
 
@@ -300,6 +303,7 @@ async def restart(
         values["depth"] = 0  # someone asked for it by itself: it may be taken apart as far as any other
     await write(connection, jobs.c.id == job.id, **values)
     await follow(connection, job.id, State.QUEUED)
+    await stand_in_line(connection, [job.id])
     return await get(connection, job.id)
 
 
