@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 import time
@@ -22,9 +23,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from harness import console, print_table
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import BATCH_KINDS, Counts, Kind, State
@@ -85,6 +87,7 @@ class Simulation:
         self.library = library
         self.running: dict[str, int] = {}
         self.standing_still: set[str] = set()
+        self._paused: set[str] = set()  # by a word about the job itself
         self._started: list[tuple[str, int]] = []
         self._entries: dict[str, list[str]] = {}
 
@@ -113,8 +116,9 @@ class Simulation:
         await self.library.jobs.submit(replace(_single(name), preview=how % 5 == 0))
 
     async def wish(self, which: int, how: int) -> None:
-        wish = list(Wish)[how % 4]
-        _, granted = await self.library.wishes.one(wish, EVERYTHING[which % len(EVERYTHING)])
+        wish, job_id = list(Wish)[how % 4], EVERYTHING[which % len(EVERYTHING)]
+        _, granted = await self.library.wishes.one(wish, job_id)
+        self._paused |= {job_id} if wish is Wish.PAUSE else set()
         await self._tell(wish, granted.told, lost=how % 3 == 0)
 
     async def wish_for_all(self, which: int, how: int) -> None:
@@ -123,6 +127,7 @@ class Simulation:
         wanted = JobFilter(parent=parents[which % len(parents)], with_items=True)
         if wanted.parent is None and how % 5:
             wanted = replace(wanted, failure="network") if wish is Wish.RETRY else wanted
+        self._paused |= set(EVERYTHING) if wish is Wish.PAUSE else set()
         async for granted in self.library.wishes.all(wish, wanted):
             await self._tell(wish, granted.told, lost=how % 3 == 0)
 
@@ -289,19 +294,27 @@ class Simulation:
     # What must hold.
 
     async def drain(self) -> None:
-        """Everybody resumes everything, every word arrives, every download is quick."""
+        """People resume the batches, and what they paused by itself; every word arrives, every download is quick."""
         for turn in range(ROUNDS):
-            async for granted in self.library.wishes.all(Wish.RESUME, JobFilter(with_items=True)):
-                await self._tell(Wish.RESUME, granted.told)
+            for job_id in await self._paused_ids():
+                if job_id in {*LISTS, *PLAYLISTS, *self._paused}:
+                    with contextlib.suppress(ReelinError):
+                        _, granted = await self.library.wishes.one(Wish.RESUME, job_id)
+                        await self._tell(Wish.RESUME, granted.told)
             await self.reconcile(0, 0)
             await self.start(3, 1)
             for job_id in sorted(self.running):
                 if job_id in self.running:
                     await self._turn(job_id, 48 + turn % 2)
-            await self.check()
             if not self.running and not await self._unfinished():
+                await self.check()
                 return
         raise Broken(f"after {ROUNDS} rounds this is not over: {await self._unfinished()}")
+
+    async def _paused_ids(self) -> list[str]:
+        async with self.library._database.reading() as connection:
+            rows = await connection.execute(select(jobs.c.id).where(jobs.c.pause_requested).order_by(jobs.c.id))
+            return list(rows.scalars())
 
     async def _unfinished(self) -> dict[str, str]:
         async with self.library._database.reading() as connection:
@@ -314,9 +327,12 @@ class Simulation:
         async with self.library._database.reading() as connection:
             known = {row.id: row for row in await connection.execute(select(jobs))}
             rows = (await connection.execute(select(items))).all()
-            listed = {row.id: row.run for row in await connection.execute(select(batches.c.id, batches.c.run))}
+            query = select(batches.c.id, batches.c.run, batches.c.failure)
+            listed = {row.id: row for row in await connection.execute(query)}
         open_batches = {
-            job.id for job in known.values() if listed.get(job.id) == job.run and not State(job.state).final
+            job.id
+            for job in known.values()
+            if job.id in listed and listed[job.id].run == job.run and not State(job.state).final
         }
         for row in rows:
             self._check_item(row, known[row.job_id], row.batch_id in open_batches)
@@ -326,9 +342,9 @@ class Simulation:
         for job in known.values():
             mine = [row for row in rows if row.batch_id == job.id]
             if State(job.state).final and job.kind in BATCH_KINDS and mine:
-                self._check_result(job, mine)
+                self._check_result(job, mine, given_up=listed[job.id].failure is not None)
 
-    def _check_item(self, row: object, job: object, unfinished: bool) -> None:
+    def _check_item(self, row: Row[Any], job: Row[Any], unfinished: bool) -> None:
         place = f"item {row.batch_id}/{row.position} ({LABELS.get(row.job_id, row.job_id)}, {row.state})"
         if not row.settled and row.state != job.state:
             raise Broken(f"{place} does not follow its job, which is {job.state}")
@@ -337,7 +353,7 @@ class Simulation:
         if unfinished and job.held and not State(job.state).final and not row.settled and row.released:
             raise Broken(f"{place} counts as in flight, and its job is held")
 
-    def _check_job(self, job: object, *, held_by_somebody: bool) -> None:
+    def _check_job(self, job: Row[Any], *, held_by_somebody: bool) -> None:
         if State(job.state).final:
             return
         name = f"{LABELS.get(job.id, job.id)} ({job.state})"
@@ -354,7 +370,7 @@ class Simulation:
         if job.id in self.standing_still and not (job.pause_requested or job.resumed):
             raise Broken(f"{name} stands still, and nobody will tell it to go on")
 
-    def _check_result(self, job: object, mine: Sequence[object]) -> None:
+    def _check_result(self, job: Row[Any], mine: Sequence[Row[Any]], *, given_up: bool) -> None:
         """What a batch that is over says of itself, once all of its items are over."""
         if any(not State(row.state).final for row in mine):
             return
@@ -364,7 +380,7 @@ class Simulation:
         counted = {**dict.fromkeys(Counts.model_fields, 0), **names, "total": len(mine)}
         unlisted = said.get("total", 0) - len(mine)
         if unlisted > 0:  # a list that was not listed to its end
-            ending = "cancelled" if job.state == State.CANCELLED else "failed"
+            ending = "cancelled" if job.state == State.CANCELLED and not given_up else "failed"
             counted |= {ending: counted[ending] + unlisted, "total": said["total"]}
         if said != counted:
             raise Broken(f"{job.id} ({job.state}) says {said}, and its items are {counted}")
