@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -185,14 +186,16 @@ class Simulation:
 
     async def reconcile(self, which: int, how: int) -> None:
         """Tells workflows what they may not have heard, and starts again what is unknown to Temporal."""
-        async for page in self.library.jobs.unfinished_pages():
-            for job in page:
-                if job.dispatched_at is None:
-                    continue
-                if job.id not in self.running:
-                    await self.library.jobs.dispatch_again(job.id, job.run)
-                elif self.running[job.id] == job.run and job.resumed and not job.pause_requested:
-                    await self._tell(Wish.RESUME, [job.id])
+        async with self.library._database.reading() as connection:
+            known = select(jobs).where(jobs.c.dispatched_at.is_not(None)).order_by(jobs.c.id)
+            rows = (await connection.execute(known)).all()
+        for job in rows:
+            if State(job.state).final or job.held:
+                continue
+            if job.id not in self.running:
+                await self.library.jobs.dispatch_again(job.id, job.run)
+            elif self.running[job.id] == job.run and job.resumed and not job.pause_requested:
+                await self._tell(Wish.RESUME, [job.id])
 
     async def terminate(self, which: int, how: int) -> None:
         """In Temporal's UI, or by a fault of ours; the reconciler finds it."""
@@ -243,7 +246,8 @@ class Simulation:
         elif how % 8 == 7:
             await self.library.jobs.give_back(job.id, job.run)
         elif how % 8 == 6:
-            await self.library.jobs.wait_for_site(job.id, job.run, None)
+            until = datetime.now(UTC) + timedelta(seconds=1)
+            await self.library.jobs.wait(job.id, job.run, failure=_FAILURE, attempt=1, until=until)
         elif how % 8 in (3, 4, 5):
             await self.library.jobs.fail(job.id, job.run, failure=_FAILURE)
             self._gone(job.id)

@@ -16,12 +16,12 @@ from reelin.contracts.jobs import UNFINISHED_STATES, State
 from reelin.errors import Conflict, InvalidInput
 from reelin.library.database import Database
 from reelin.library.following import conclude
-from reelin.library.holding import withdraw
+from reelin.library.holding import end_unheld, stand_in_line, unheld, withdraw
 from reelin.library.pace import Pace
 from reelin.library.pausing import stop
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.retries import line_up_again
-from reelin.library.rows import find, find_batch, get, now, record, write
+from reelin.library.rows import among, find, find_batch, get, now, record, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 
@@ -133,6 +133,27 @@ class Window:
         """Asks the items in flight to pause; returns those that Temporal has to be told of."""
         async with self._database.writing() as connection:
             return await stop(connection, batch_id)
+
+    @unbroken
+    async def heal_held(self, after: str = "", *, at_most: int = 5000) -> tuple[list[str], str]:
+        """Looks whether jobs that are held have a batch that lets them go: so many, from the id after `after` on.
+
+        Returns those that had none, which stand in line again or are over now, and the id from which to go on. None
+        come to be so; but a job that waits for nobody would wait for ever.
+        """
+        held = and_(jobs.c.held, jobs.c.state.in_(_UNFINISHED))
+        page = select(jobs.c.id).where(held, jobs.c.id > after).order_by(jobs.c.id).limit(at_most)
+        async with self._database.reading() as connection:
+            looked_at = (await connection.execute(page)).scalars().all()
+            mine = jobs.c.id.between(looked_at[0], looked_at[-1]) if looked_at else literal(False)
+            found = (await connection.execute(select(jobs.c.id).where(mine, *unheld()))).scalars().all()
+        if found:
+            async with self._database.writing() as connection:
+                query = select(jobs.c.id).where(among(jobs.c.id, found), *unheld())
+                found = (await connection.execute(query)).scalars().all()
+                await stand_in_line(connection, found)
+                await end_unheld(connection, found)
+        return list(found), looked_at[-1] if len(looked_at) == at_most else ""
 
     @unbroken
     async def line_up_again(self, batch_id: str, *, failure: str | None = None) -> int:

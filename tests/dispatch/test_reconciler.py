@@ -7,13 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from temporalio.client import WorkflowHandle
 
 from reelin.api import reconciler
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import BULK_WORKFLOW, DOWNLOAD_WORKFLOW, WORKFLOW_QUEUE
-from reelin.library import JobRecord, NewBatch
+from reelin.library import JobFilter, JobRecord, NewBatch
+from reelin.library.tables import items
 from tests.dispatch.conftest import Desk
 from tests.library.samples import new_job
 
@@ -76,6 +78,19 @@ async def test_a_batch_that_was_terminated_in_temporals_ui_ends_with_its_items(d
     assert ended.result["cancelled"] == 3
     assert await desk.library.jobs.unfinished_versions() == []
     assert await desk.reconciler.sweep() == 0
+
+
+async def test_a_job_that_no_batch_has_in_line_any_more_is_ended_and_told_of(desk: Desk) -> None:
+    name = uuid.uuid4().hex
+    list_ = replace(new_job(name), id=f"bulk-{name}", kind=Kind.BULK, url="", site="")
+    batch = (await desk.library.batches.submit(NewBatch(list_, (f"https://example.org/{name}",)))).job
+    page = await desk.library.jobs.page(JobFilter(parent=batch.id), sort="position", limit=5, cursor=None)
+    async with desk.library._database.writing() as connection:  # as no path of ours leaves it
+        gone = {"released": True, "settled": True, "state": State.CANCELLED}
+        await connection.execute(update(items).where(items.c.batch_id == batch.id).values(gone))
+    assert await desk.reconciler.sweep() == 1
+    assert (await desk.library.jobs.get(page.items[0].id)).state is State.CANCELLED
+    assert desk.events == [JobTouched(job_id=page.items[0].id)]
 
 
 async def test_a_workflow_that_temporal_does_not_know_is_put_back_into_the_outbox(desk: Desk) -> None:
