@@ -269,13 +269,17 @@ class JobStore:
 
     @unbroken
     async def pause(self, job_id: str, run: int) -> bool:
-        """Marks the job paused, if that is still wanted; says whether it is."""
+        """Marks the job paused, if that is still wanted; says whether it is.
+
+        Its workflow says so: Temporal knows the job, whether that was noted or not, and has to be told when it goes on.
+        """
         async with self._database.writing() as connection:
             job = await find(connection, job_id)
             if job is None or job.run != run or job.state in FINAL_STATES or not job.pause_requested:
                 return False
-            if job.state is not State.PAUSED:
-                await change(connection, job_id, run, state=State.PAUSED, next_attempt_at=None)
+            if job.state is not State.PAUSED or job.dispatched_at is None:
+                stands = {"state": State.PAUSED, "next_attempt_at": None, "dispatched_at": job.dispatched_at or now()}
+                await change(connection, job_id, run, **stands)
             return True
 
     @unbroken

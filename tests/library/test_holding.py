@@ -239,6 +239,16 @@ async def test_what_somebody_paused_by_itself_stays_so_when_another_list_wants_i
     assert await states(library, "bulk-two") == ["paused"]
 
 
+async def test_a_job_whose_workflow_stands_still_before_anybody_noted_its_start_is_told_to_go_on(
+    library: Library,
+) -> None:
+    await library.jobs.submit(new_job("x"))
+    await library.jobs.request_pause("video-x")
+    assert await library.jobs.pause("video-x", 1)
+    _, granted = await library.wishes.one(Wish.RESUME, "video-x")
+    assert granted.told == ("video-x",)
+
+
 # Healing.
 
 
