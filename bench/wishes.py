@@ -3,7 +3,7 @@
     python bench/wishes.py [--sequences 500] [--at-once 25] [--seed 1] [--within 5] [--no-kills]
 
 Each sequence has a single job or a list of its own and two to eight wishes, 0 to 200 ms apart; as many sequences as
-`--at-once` says are under way together, on one `reelin up`. In two rounds of three something is killed meanwhile:
+`--at-once` says are under way together, on one `reelin up`. In three rounds of four something is killed meanwhile:
 everything, the program alone, or Temporal's server. A request that gets no answer is sent again.
 
 Then every job has to be where its last wish says, `--within` seconds after the last wish or after the service is up
@@ -306,11 +306,12 @@ class Wishes:
         self._up, self._origin, self._seed = up, origin, seed
         self._client = Client(up)
 
-    async def run(self, *, sequences: int, at_once: int, kills: bool = True) -> list[Round]:
+    async def run(self, *, sequences: int, at_once: int, victims: Sequence[str] = ("nothing",)) -> list[Round]:
+        """`victims` in turn, one in each round."""
         rounds: list[Round] = []
         random = Random(self._seed)
         for first in range(0, sequences, at_once):
-            victim = random.choice((*VICTIMS, *VICTIMS, "nothing", "nothing", "nothing")) if kills else "nothing"
+            victim = victims[len(rounds) % len(victims)]
             numbers = range(first, min(first + at_once, sequences))
             rounds.append(await self._round([self._sequence(number) for number in numbers], victim, random))
             for each in rounds[-1].sequences:
@@ -390,7 +391,8 @@ async def main() -> int:
         try:
             up.start()
             wishes = Wishes(up, origin, seed=wanted.seed)
-            rounds = await wishes.run(sequences=wanted.sequences, at_once=wanted.at_once, kills=not wanted.no_kills)
+            victims = ("nothing",) if wanted.no_kills else ("nothing", *VICTIMS)
+            rounds = await wishes.run(sequences=wanted.sequences, at_once=wanted.at_once, victims=victims)
         finally:
             up.stop()
     rows = table(rounds, wanted.within)

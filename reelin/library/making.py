@@ -18,6 +18,7 @@ from reelin.library.rows import get, write
 from reelin.library.submissions import (
     NewJob,
     Place,
+    as_good_as_over,
     first_run,
     known_jobs,
     last_runs_of,
@@ -61,7 +62,7 @@ async def make_items(
             unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
         elif new.failure is not None:
             known[new.id] = await _failed_again(connection, known[new.id], new)
-        elif new.id not in done and known[new.id].state not in _UNFINISHED:
+        elif new.id not in done and as_good_as_over(known[new.id]):
             known[new.id] = await restart(connection, known[new.id], new, held=True)
         rows.append(_item(batch.id, position, new, known[new.id], skipped=new.id in done))
     if unknown:

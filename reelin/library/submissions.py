@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
+from reelin.contracts.jobs import BATCH_KINDS, FINAL_STATES, Kind, State
 from reelin.contracts.media import Role
 from reelin.contracts.options import Options
 from reelin.errors import Unavailable
@@ -194,7 +194,7 @@ async def _settled(
     found = known.get(new.id)
     if found is None:
         known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1)
-    elif found.state in UNFINISHED_STATES:
+    elif not as_good_as_over(found):
         known[new.id] = await _wanted_by_itself(connection, found)
         return Submitted(known[new.id], fresh=found.held)
     elif found.state is State.COMPLETED and found.kind is not Kind.PLAYLIST and not new.force:
@@ -203,6 +203,11 @@ async def _settled(
     else:
         known[new.id] = await restart(connection, found, new)
     return Submitted(known[new.id], fresh=True)
+
+
+def as_good_as_over(job: JobRecord) -> bool:
+    """Whoever wants it now gets a new run: to join one that is being cancelled would be to be cancelled with it."""
+    return job.state in FINAL_STATES or (job.cancel_requested and job.kind not in BATCH_KINDS)
 
 
 async def _wanted_by_itself(connection: AsyncConnection, job: JobRecord) -> JobRecord:
@@ -286,9 +291,10 @@ _FRESH: dict[str, Any] = {
 async def restart(
     connection: AsyncConnection, job: JobRecord, new: NewJob | None = None, *, held: bool = False
 ) -> JobRecord:
-    """Begins a new run of a job that is done; `new` says how, else as before. `held`: when its batch lets it go.
+    """Begins a new run of a job that is over, or as good as that; `new` says how, else as before.
 
-    One that is submitted again, and not only tried again, stands in the list from now on.
+    `held`: when its batch lets it go. One that is submitted again, and not only tried again, stands in the list from
+    now on.
     """
     moment = now()
     if new is None:

@@ -201,6 +201,20 @@ async def test_a_retry_in_pages_begins_the_batch_first_and_takes_what_was_cancel
     assert await library.window.heal_held() == ([], "")
 
 
+async def test_who_wants_a_job_that_is_being_cancelled_gets_a_new_run_of_it(library: Library) -> None:
+    for name in "xy":
+        await library.jobs.submit(replace(new_job(name), id=item_id(name)))
+        await begun(library, item_id(name))
+        await library.jobs.request_cancel(item_id(name), keep_partial=False)
+    again = await library.jobs.submit(replace(new_job("x"), id=item_id("x")))
+    assert (again.fresh, again.job.run, again.job.cancel_requested) == (True, 2, False)
+    await expanded(library, "y")
+    for name in "xy":
+        await library.jobs.cancel(item_id(name), 1)  # the old run's end
+    assert (await library.jobs.get(item_id("x"))).state is State.QUEUED
+    assert await let_go(library) == [item_id("y")]
+
+
 # What stands still with a batch.
 
 
