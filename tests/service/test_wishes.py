@@ -37,5 +37,5 @@ async def test_every_job_is_where_the_last_wish_says_though_the_service_is_kille
     bench: Any, up: Any, origin: Origin
 ) -> None:
     wishes = bench.Wishes(up, origin, seed=SEED)
-    rounds = await wishes.run(sequences=24, at_once=12, victims=("nothing", "everything"))
+    rounds = await wishes.run(sequences=16, at_once=8, victims=("nothing", "everything"))
     assert [f"{each.fault}: {each.story()}" for one in rounds for each in one.sequences if each.fault] == []
