@@ -176,7 +176,9 @@ class Simulation:
         await self.library.jobs.mark_dispatched(started)
 
     def _start(self, job: JobRecord) -> bool:
-        """False while an older run of it is still ending."""
+        """False while an older run of it is still ending, which is told to."""
+        if self.running.get(job.id, job.run) != job.run:
+            self.standing_still.discard(job.id)
         return self.running.setdefault(job.id, job.run) == job.run
 
     async def work(self, which: int, how: int) -> None:
@@ -228,6 +230,8 @@ class Simulation:
     async def _turn(self, job_id: str, how: int) -> None:
         run = self.running[job_id]
         job = await self.library.jobs.find(job_id)
+        if job is not None and job.run != run and job_id in self.standing_still:
+            return
         if job is None or job.run != run or job.state.final:
             self._gone(job_id)
         elif job.kind in (Kind.PLAYLIST, Kind.BULK):
@@ -371,7 +375,7 @@ class Simulation:
         lost = job.dispatched_at is not None and job.id not in self.running  # the reconciler's
         if not (runs or in_outbox or stands or lost):
             raise Broken(f"{name} is let go, and nobody will start it")
-        if job.id in self.standing_still and not (job.pause_requested or job.resumed):
+        if runs and job.id in self.standing_still and not (job.pause_requested or job.resumed):
             raise Broken(f"{name} stands still, and nobody will tell it to go on")
 
     def _check_result(self, job: Row[Any], mine: Sequence[Row[Any]], *, given_up: bool) -> None:
