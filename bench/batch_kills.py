@@ -122,12 +122,14 @@ class Up:
         self._program.start()
         _until(lambda: self._note().get("pid") == self._program.pid)
 
-    def hit(self) -> None:
-        if self._target in ("everything", "program"):
-            self._program.kill(tree=self._target == "everything")
+    def hit(self, target: str | None = None) -> None:
+        """By default what was said at the beginning."""
+        target = target or self._target
+        if target in ("everything", "program"):
+            self._program.kill(tree=target == "everything")
             self.start()
         else:
-            self._part().kill()
+            self._part(target).kill()
 
     def stop(self) -> None:
         self._program.kill(tree=True)
@@ -140,9 +142,9 @@ class Up:
             return dict(json.loads((self.data_dir / "up.json").read_text()))
         return {}
 
-    def _part(self) -> psutil.Process:
+    def _part(self, target: str) -> psutil.Process:
         children = psutil.Process(self._program.pid).children()
-        if self._target == "temporal":
+        if target == "temporal":
             return next(each for each in children if each.name() == "temporal")
         return next(each for each in children if "reelin.engine.child" in each.cmdline())
 

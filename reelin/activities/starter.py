@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from enum import Enum
 
@@ -98,9 +99,16 @@ class Starter:
         )
 
     async def _is_this_run(self, job: JobRecord) -> bool:
-        """Whether what runs under this id is this run (we crashed before noting it), and not an older one's end."""
+        """Whether what runs under this id is this run: we crashed before noting it.
+
+        An older one is told to end: it may stand still, and never have heard that it was cancelled.
+        """
         description = await self._client.get_workflow_handle(job.id).describe()
-        return await description.memo_value("run", 0, type_hint=int) == job.run
+        run = await description.memo_value("run", 0, type_hint=int)
+        if run < job.run:
+            with contextlib.suppress(RPCError):  # it has ended meanwhile; else the next start tries again
+                await self._client.get_workflow_handle(job.id, run_id=description.run_id).cancel()
+        return run == job.run
 
 
 def _refused(refused: Refused) -> Failure:

@@ -52,6 +52,7 @@ class Reconciler:
         self._items_are_ending = False
         self._may_look_at = 0
         self._looked_at = ""  #: The next sweep goes on with the ids after this one.
+        self._held_after = ""
 
     async def run(self) -> None:
         """At once, then every 30 s, until cancelled."""
@@ -75,7 +76,15 @@ class Reconciler:
             healed += await self._compare(page, running)
         if self._may_look_at > 0:
             self._looked_at = ""
-        return healed
+        return healed + await self._heal_held()
+
+    async def _heal_held(self) -> int:
+        """Jobs that wait for a batch which is not there; some thousands of all that wait are looked at in a sweep."""
+        healed, self._held_after = await self._library.window.heal_held(self._held_after)
+        for job_id in healed:
+            log.warning("healed a job that nobody held", job_id=job_id)
+            self._bus.publish(JobTouched(job_id=job_id))
+        return len(healed)
 
     async def _compare(self, page: Sequence[JobRecord], running: Container[str]) -> int:
         settled = datetime.now(UTC) - SETTLING

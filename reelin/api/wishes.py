@@ -74,6 +74,7 @@ async def end_workflows(parts: Parts, job_ids: Sequence[str]) -> None:
 
 async def _pass_on(parts: Parts, wish: Wish, granted: Granted, job_ids: Sequence[str] = ()) -> None:
     await _tell(parts, wish, granted.told)
+    await _tell(parts, Wish.CANCEL, granted.cancelled)
     for batch_id in granted.batches:
         parts.hub.touch(batch_id)
     await _each(granted.batches, lambda batch_id: parts.control.signal(batch_id, POKE), wish)

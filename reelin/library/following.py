@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Update, case, func, select, update
@@ -13,8 +13,7 @@ from reelin.contracts.jobs import FINAL_STATES, Counts, State
 from reelin.library.rows import among, find_batch, write
 from reelin.library.tables import batches, items, jobs
 
-#: A batch that ended so is looked at again when one of its items is run again by itself.
-_REVISABLE = (State.COMPLETED, State.PARTIAL, State.FAILED)
+_FINAL = tuple(sorted(FINAL_STATES))
 #: What lists are filtered and sorted by, besides the state: an item has it from its job, settled or not.
 TAKEN_OVER = ("kind", "title", "url", "failure_kind", "submitted_at", "finished_at")
 
@@ -36,8 +35,7 @@ async def follow_all(
     unsettled = {name: case((items.c.settled, items.c[name]), else_=value) for name, value in values.items()}
     done = await connection.execute(taking_over(among(items.c.job_id, job_ids)).values(**unsettled))
     if done.rowcount and state in FINAL_STATES:
-        for batch_id in await ended_batches(connection, job_ids, ~items.c.settled):
-            await conclude(connection, batch_id)
+        await revise(connection, await ended_batches(connection, job_ids, ~items.c.settled))
 
 
 def taking_over(*which: ColumnElement[bool]) -> Update:
@@ -48,25 +46,34 @@ def taking_over(*which: ColumnElement[bool]) -> Update:
 
 async def ended_batches(
     connection: AsyncConnection, job_ids: Collection[str], *which: ColumnElement[bool]
-) -> Sequence[str]:
-    """The batches that are over, but not cancelled, in which one of these stands."""
+) -> dict[str, State]:
+    """The batches that are over in which one of these stands, and how they ended."""
     query = (
-        select(items.c.batch_id)
+        select(items.c.batch_id, jobs.c.state)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_REVISABLE), *which)
+        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_FINAL), *which)
         .distinct()
     )
-    return (await connection.execute(query)).scalars().all()
+    return {row.batch_id: State(row.state) for row in await connection.execute(query)}
 
 
-async def conclude(connection: AsyncConnection, batch_id: str, state: State | None = None) -> State:
+async def revise(connection: AsyncConnection, ended: Mapping[str, State]) -> None:
+    """Items of these are through that were run again by themselves. What was cancelled stays so, and is counted."""
+    for batch_id, state in ended.items():
+        await conclude(connection, batch_id, State.CANCELLED if state is State.CANCELLED else None)
+
+
+async def conclude(
+    connection: AsyncConnection, batch_id: str, state: State | None = None, *, failure: Failure | None = None
+) -> State:
     """Writes down how the batch ended, by its items where `state` does not say it; returns its state.
 
-    Where listing them was given up, that is the failure that is shown: none of the items tells of it.
+    Where listing them was given up, that is the failure that is shown: none of the items tells of it. `failure` is one
+    of the batch itself.
     """
     counts, size_bytes = await count(connection, batch_id)
     batch = await find_batch(connection, batch_id)
-    given_up = batch.failure if batch else None
+    given_up = failure.model_dump(mode="json") if failure else batch.failure if batch else None
     state = state or _state(counts, in_part=given_up is not None)
     if state is State.CANCELLED:  # with what was not even an item yet
         counts = counts.model_copy(update={"cancelled": counts.cancelled + counts.queued, "queued": 0})
@@ -76,8 +83,8 @@ async def conclude(connection: AsyncConnection, batch_id: str, state: State | No
     if given_up is not None and state is not State.CANCELLED:
         values |= {"failure": given_up, "failure_kind": given_up["kind"]}
     elif state is State.FAILED:
-        failure = await _most_frequent(connection, batch_id, counts)
-        values |= {"failure": failure.model_dump(mode="json"), "failure_kind": failure.kind}
+        most_frequent = await _most_frequent(connection, batch_id, counts)
+        values |= {"failure": most_frequent.model_dump(mode="json"), "failure_kind": most_frequent.kind}
     await write(connection, jobs.c.id == batch_id, **values)
     await follow(connection, batch_id, state, size_bytes)  # it may be an item itself
     return state

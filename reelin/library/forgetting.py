@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS
 from reelin.library.database import Database
-from reelin.library.following import conclude, ended_batches
+from reelin.library.following import ended_batches, revise
+from reelin.library.holding import end_unheld
 from reelin.library.pace import Pace
-from reelin.library.rows import among, find, get, next_version, now
+from reelin.library.rows import among, get, next_version, now
 from reelin.library.tables import forgotten, items, jobs
 from reelin.library.unbroken import unbroken
 
@@ -28,14 +29,14 @@ class Forgetting:
         What stays is the number of its last run: should the job be submitted again while its workflow is still
         ending, that end must not be taken for the new one's.
         """
-        after: int | None = 0
         pace = Pace()
-        while after is not None:
-            after, playlists = await self._forget_items(job_id, after, pace)
-            for playlist in playlists:
-                await self.forget(playlist)
-            await pace.give_way()
-        await self._forget_one(job_id)
+        while not await self._forget_one(job_id):
+            after: int | None = 0
+            while after is not None:
+                after, playlists = await self._forget_items(job_id, after, pace)
+                for playlist in playlists:
+                    await self.forget(playlist)
+                await pace.give_way()
 
     @unbroken
     async def playlists_of(self, batch_id: str) -> list[str]:
@@ -62,22 +63,27 @@ class Forgetting:
                 own = await _unwanted_elsewhere(connection, batch_id, list({row.job_id for row in rows}))
                 playlists = list({row.job_id for row in rows if row.job_id in own and row.kind in BATCH_KINDS})
                 await _forget(connection, [job_id for job_id in own if job_id not in playlists])
-                await _find_other_parents(connection, batch_id, [row.job_id for row in rows if row.job_id not in own])
+                others = [row.job_id for row in rows if row.job_id not in own]
+                await _find_other_parents(connection, batch_id, others)
                 if rows:
                     here = and_(items.c.batch_id == batch_id, items.c.position.between(after + 1, rows[-1].position))
                     await connection.execute(delete(items).where(here, items.c.job_id.not_in(playlists)))
+                    await end_unheld(connection, others)  # in line here only: those that stand in others are over
                 return (rows[-1].position if len(rows) == at_a_time else None), playlists
 
     @unbroken
-    async def _forget_one(self, job_id: str) -> None:
+    async def _forget_one(self, job_id: str) -> bool:
+        """False for a batch that still has items: they go first, also those that were listed meanwhile."""
         async with self._database.writing() as connection:
             await get(connection, job_id)
+            query = select(items.c.position).where(items.c.batch_id == job_id).limit(1)
+            if (await connection.execute(query)).first() is not None:
+                return False
             over = await ended_batches(connection, [job_id])
             await connection.execute(delete(items).where(items.c.job_id == job_id))
             await _forget(connection, [job_id])
-            for batch_id in over:
-                if await find(connection, batch_id) is not None:
-                    await conclude(connection, batch_id)
+            await revise(connection, over)
+            return True
 
 
 async def _unwanted_elsewhere(connection: AsyncConnection, batch_id: str, job_ids: Sequence[str]) -> set[str]:

@@ -19,9 +19,10 @@ from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State, 
 from reelin.library.database import Database
 from reelin.library.following import TAKEN_OVER, follow, taking_over
 from reelin.library.forgetting import Forgetting
+from reelin.library.holding import end_line
 from reelin.library.pages import JobFilter, Order, Page
 from reelin.library.records import JobRecord
-from reelin.library.rows import find, get, newest_version, now, record, write, write_one
+from reelin.library.rows import find, find_batch, get, newest_version, now, record, write, write_one
 from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
 from reelin.library.tables import items, jobs
@@ -269,24 +270,36 @@ class JobStore:
             if not for_lease or not await wait_for_lease(connection, *mine, until=until, **values):
                 await change(connection, job_id, run, state=State.WAITING, next_attempt_at=until, **values)
 
+    @unbroken
     async def fail(self, job_id: str, run: int, *, failure: Failure) -> None:
-        await self._change(
-            job_id, run, state=State.FAILED, finished_at=now(), next_attempt_at=None, **_failure_values(failure)
-        )
+        """A batch with what it has in line."""
+        ended = {"state": State.FAILED, "finished_at": now(), "next_attempt_at": None, **_failure_values(failure)}
+        async with self._database.writing() as connection:
+            if await change(connection, job_id, run, **ended) and await find_batch(connection, job_id):
+                await end_line(connection, job_id, failure=failure)
 
     @unbroken
     async def pause(self, job_id: str, run: int) -> bool:
-        """Marks the job paused, if that is still wanted; says whether it is."""
+        """Marks the job paused, if that is still wanted; says whether it is.
+
+        Its workflow says so: Temporal knows the job, whether that was noted or not, and has to be told when it goes on.
+        """
         async with self._database.writing() as connection:
             job = await find(connection, job_id)
             if job is None or job.run != run or job.state in FINAL_STATES or not job.pause_requested:
                 return False
-            if job.state is not State.PAUSED:
-                await change(connection, job_id, run, state=State.PAUSED, next_attempt_at=None)
+            if job.state is not State.PAUSED or job.dispatched_at is None:
+                stands = {"state": State.PAUSED, "next_attempt_at": None, "dispatched_at": job.dispatched_at or now()}
+                await change(connection, job_id, run, **stands)
             return True
 
+    @unbroken
     async def cancel(self, job_id: str, run: int) -> None:
-        await self._change(job_id, run, state=State.CANCELLED, finished_at=now(), next_attempt_at=None)
+        """A batch with what it holds."""
+        ended = {"state": State.CANCELLED, "finished_at": now(), "next_attempt_at": None}
+        async with self._database.writing() as connection:
+            if await change(connection, job_id, run, **ended) and await find_batch(connection, job_id):
+                await end_line(connection, job_id)
 
     @unbroken
     async def complete_info(self, job_id: str, run: int, *, title: str, result: dict[str, Any]) -> None:

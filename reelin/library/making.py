@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
 from reelin.contracts.urls import canonical_url
 from reelin.library.following import TAKEN_OVER, follow
+from reelin.library.pausing import wake_with_another
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.rows import get, insert_jobs, write
 from reelin.library.submissions import (
     NewJob,
     Place,
+    as_good_as_over,
     first_run,
     known_jobs,
     last_runs_of,
@@ -45,7 +47,10 @@ async def make_items(
     done = await _done(connection, known, wanted)
     unknown: dict[str, JobRecord] = {}
     depth = batch_job.depth + (batch_job.kind is not Kind.BULK)  # a list may hold playlists of playlists
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if not batch_job.pause_requested:
+        await wake_with_another(connection, {new.id for new in wanted} & set(known) - set(there))
+        known = await known_jobs(connection, list(known))
     last_runs = await last_runs_of(connection, {new.id for new in wanted} - set(known))
     for position, new in enumerate(wanted, start=first):
         if new.id in there:
@@ -56,7 +61,7 @@ async def make_items(
             unknown[new.id] = known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1, place)
         elif new.failure is not None:
             known[new.id] = await _failed_again(connection, known[new.id], new)
-        elif new.id not in done and known[new.id].state not in _UNFINISHED:
+        elif new.id not in done and as_good_as_over(known[new.id]):
             known[new.id] = await restart(connection, known[new.id], new, held=True)
         rows.append(_item(batch.id, position, new, known[new.id], skipped=new.id in done))
     if unknown:

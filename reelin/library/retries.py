@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Select, case, or_, select, update
+from sqlalchemy import Select, and_, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS, UNFINISHED_STATES, Kind, State
@@ -20,11 +20,11 @@ _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _AT_A_TIME = 500
 
 
-async def retry(connection: AsyncConnection, job: JobRecord) -> None:
+async def retry(connection: AsyncConnection, job: JobRecord, *, cancelled_too: bool = False) -> None:
     """One job: in a batch that is not over it stands in line again, else it runs by itself. A batch tries again what
-    failed. Raises Conflict."""
+    failed, and what was cancelled if the batch was, or with `cancelled_too`. Raises Conflict."""
     if job.kind in BATCH_KINDS and job.state is not State.COMPLETED:
-        if not await _retry_batch(connection, job, None) and job.state in _UNFINISHED:
+        if not await _retry_batch(connection, job, None, cancelled_too=cancelled_too) and job.state in _UNFINISHED:
             raise Conflict(f"The job is {job.state}, and nothing in it has failed; there is nothing to retry yet.")
         return
     if job.state in _UNFINISHED:
@@ -71,14 +71,16 @@ async def retry_all(
 
 async def _homes(connection: AsyncConnection, found: Sequence[Sketch], parent: str | None) -> dict[str, str]:
     """The batch in which each job is to stand in line again."""
-    if parent is not None:  # they were found by it
-        return {job.id: parent for job in found}
     query = (
         select(items.c.job_id, items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
+        .join(batches, batches.c.id == jobs.c.id)
         .where(among(items.c.job_id, [job.id for job in found]))
+        .where(or_(jobs.c.state.not_in(_UNFINISHED), batches.c.run == jobs.c.run))  # else its items go
         .distinct()
     )
+    if parent is not None:
+        query = query.where(items.c.batch_id == parent)
     standing: dict[str, set[str]] = {}
     for job_id, batch_id in await connection.execute(query):
         standing.setdefault(job_id, set()).add(batch_id)
@@ -89,21 +91,30 @@ async def _homes(connection: AsyncConnection, found: Sequence[Sketch], parent: s
     }
 
 
-async def _retry_batch(connection: AsyncConnection, batch: JobRecord | Sketch, failure: str | None) -> int:
-    running = await running_batches_of(connection, [batch.id])
-    if batch.state not in _UNFINISHED and running and not batch.standalone:
-        for batch_id in running:
-            await _line_up(connection, batch_id, [batch.id])
-        return 1
-    return await line_up_again(connection, batch, failure)
+async def _retry_batch(
+    connection: AsyncConnection, batch: JobRecord | Sketch, failure: str | None, *, cancelled_too: bool = False
+) -> int:
+    running = await _running_around(connection, batch)
+    for batch_id in running:
+        await _line_up(connection, batch_id, [batch.id])
+    return 1 if running else await line_up_again(connection, batch, failure, cancelled_too=cancelled_too)
 
 
-async def line_up_again(connection: AsyncConnection, batch: JobRecord | Sketch, failure: str | None) -> int:
+async def _running_around(connection: AsyncConnection, batch: JobRecord | Sketch) -> list[str]:
+    """Those in which a batch that is over is to stand in line again."""
+    if batch.state in _UNFINISHED or batch.standalone:
+        return []
+    return await running_batches_of(connection, [batch.id])
+
+
+async def line_up_again(
+    connection: AsyncConnection, batch: JobRecord | Sketch, failure: str | None, *, cancelled_too: bool = False
+) -> int:
     """Puts what failed back in line; returns how many jobs. `failure` names one kind.
 
-    In a batch that was cancelled, what was cancelled too. A batch that is over gets a new run.
+    In a batch that was cancelled, or with `cancelled_too`, what was cancelled too. A batch that is over gets a new run.
     """
-    query = _to_retry(batch)
+    query = _to_retry(batch, cancelled_too=cancelled_too)
     if failure is not None:
         query = query.where(items.c.failure_kind == failure)
     job_ids = (await connection.execute(query)).scalars().all()
@@ -113,19 +124,27 @@ async def line_up_again(connection: AsyncConnection, batch: JobRecord | Sketch, 
     return len(job_ids)
 
 
-def _to_retry(batch: JobRecord | Sketch) -> Select[Any]:
-    states = [State.FAILED, State.PARTIAL, *([State.CANCELLED] if batch.state is State.CANCELLED else [])]
-    return select(items.c.job_id).where(items.c.batch_id == batch.id, items.c.state.in_(states)).distinct()
+def _to_retry(batch: JobRecord | Sketch, *, cancelled_too: bool) -> Select[Any]:
+    """Of a playlist that is to be looked at anew, nothing: its items go then."""
+    cancelled = [State.CANCELLED] if cancelled_too or batch.state is State.CANCELLED else []
+    states = [State.FAILED, State.PARTIAL, *cancelled]
+    mine = (items.c.batch_id == batch.id, items.c.state.in_(states))
+    query = select(items.c.job_id).join_from(items, jobs, items.c.batch_id == jobs.c.id)
+    query = query.join(batches, batches.c.id == jobs.c.id)
+    return query.where(*mine, or_(jobs.c.state.not_in(_UNFINISHED), batches.c.run == jobs.c.run)).distinct()
 
 
-async def line_up_some(connection: AsyncConnection, batch: JobRecord, at_most: int) -> bool:
+async def line_up_some(connection: AsyncConnection, batch: JobRecord, at_most: int, *, cancelled_too: bool) -> bool:
     """Begins a `retry` of a batch in which many failed: puts some of them in line; says whether more than as many are
-    left. The batch is begun anew by `retry` itself, last: one that comes no further is a retry that can be repeated."""
-    if batch.kind not in BATCH_KINDS or batch.state is State.COMPLETED:
+    left. The batch is begun anew first: whatever stands in line of it has somebody who lets it go, also if the retry
+    comes no further."""
+    if batch.kind not in BATCH_KINDS or batch.state is State.COMPLETED or await _running_around(connection, batch):
         return False
-    job_ids = (await connection.execute(_to_retry(batch).limit(2 * at_most))).scalars().all()
+    query = _to_retry(batch, cancelled_too=cancelled_too).limit(2 * at_most)
+    job_ids = (await connection.execute(query)).scalars().all()
     if len(job_ids) < 2 * at_most:
         return False
+    await _reopen(connection, batch.id)
     await _line_up(connection, batch.id, job_ids[:at_most])
     return True
 
@@ -149,8 +168,10 @@ async def _line_up(
         await write(connection, jobs.c.id == playlist.id, held=True)
     await restart_all(connection, job_ids)
     here = items.c.batch_id == batch_id
-    away = {name: case((here, False), else_=items.c[name]) for name in ("settled", "skipped", "released")}
-    state = case((or_(here, ~items.c.settled), jobs.c.state), else_=items.c.state)
+    follows = or_(here, ~items.c.settled)
+    away = {name: case((here, False), else_=items.c[name]) for name in ("settled", "skipped")}
+    away["released"] = case((or_(here, and_(follows, jobs.c.held)), False), else_=items.c.released)
+    state = case((follows, jobs.c.state), else_=items.c.state)
     await connection.execute(taking_over(among(items.c.job_id, job_ids)).values(**away, state=state))
 
 
@@ -162,11 +183,12 @@ async def _ended_playlists(connection: AsyncConnection, job_ids: Sequence[str]) 
 
 
 async def running_batches_of(connection: AsyncConnection, job_ids: Collection[str]) -> list[str]:
-    """The unfinished batches in which one of these jobs stands."""
+    """The unfinished batches in which one of these jobs stands, without playlists that are to be looked at anew."""
     query = (
         select(items.c.batch_id)
         .join_from(items, jobs, items.c.batch_id == jobs.c.id)
-        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_UNFINISHED))
+        .join(batches, batches.c.id == jobs.c.id)
+        .where(among(items.c.job_id, job_ids), jobs.c.state.in_(_UNFINISHED), batches.c.run == jobs.c.run)
         .distinct()
     )
     return list((await connection.execute(query)).scalars())

@@ -11,12 +11,14 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
-from reelin.contracts.jobs import FINAL_STATES, UNFINISHED_STATES, Kind, State
+from reelin.contracts.jobs import BATCH_KINDS, FINAL_STATES, Kind, State
 from reelin.contracts.media import Role
 from reelin.contracts.options import Options
 from reelin.errors import Unavailable
 from reelin.library.database import Database
 from reelin.library.following import follow
+from reelin.library.holding import stand_in_line
+from reelin.library.pausing import wake_with_another
 from reelin.library.records import JobRecord
 from reelin.library.rows import among, get, insert_jobs, now, record, record_of, write
 from reelin.library.tables import batches, files, forgotten, jobs
@@ -193,7 +195,7 @@ async def _settled(
     found = known.get(new.id)
     if found is None:
         known[new.id] = first_run(new, last_runs.get(new.id, 0) + 1)
-    elif found.state in UNFINISHED_STATES:
+    elif not as_good_as_over(found):
         known[new.id] = await _wanted_by_itself(connection, found)
         return Submitted(known[new.id], fresh=found.held)
     elif found.state is State.COMPLETED and found.kind is not Kind.PLAYLIST and not new.force:
@@ -204,10 +206,16 @@ async def _settled(
     return Submitted(known[new.id], fresh=True)
 
 
+def as_good_as_over(job: JobRecord) -> bool:
+    """Whoever wants it now gets a new run: to join one that is being cancelled would be to be cancelled with it."""
+    return job.state in FINAL_STATES or (job.cancel_requested and job.kind not in BATCH_KINDS)
+
+
 async def _wanted_by_itself(connection: AsyncConnection, job: JobRecord) -> JobRecord:
     """So far only a batch had asked for it; from now on it stands in the list, and waits for no turn."""
     if job.standalone and not job.held:
         return job
+    await wake_with_another(connection, [job.id])
     await write(connection, jobs.c.id == job.id, standalone=True, held=False, depth=0)
     return await get(connection, job.id)
 
@@ -281,9 +289,10 @@ _FRESH: dict[str, Any] = {
 async def restart(
     connection: AsyncConnection, job: JobRecord, new: NewJob | None = None, *, held: bool = False
 ) -> JobRecord:
-    """Begins a new run of a job that is done; `new` says how, else as before. `held`: when its batch lets it go.
+    """Begins a new run of a job that is over, or as good as that; `new` says how, else as before.
 
-    One that is submitted again, and not only tried again, stands in the list from now on.
+    `held`: when its batch lets it go. One that is submitted again, and not only tried again, stands in the list from
+    now on.
     """
     moment = now()
     if new is None:
@@ -298,6 +307,7 @@ async def restart(
         values["depth"] = 0  # someone asked for it by itself: it may be taken apart as far as any other
     await write(connection, jobs.c.id == job.id, **values)
     await follow(connection, job.id, State.QUEUED)
+    await stand_in_line(connection, [job.id])
     return await get(connection, job.id)
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, State
 from reelin.errors import Conflict, InvalidInput
 from reelin.library.database import Database
-from reelin.library.following import conclude, taking_over
+from reelin.library.following import conclude
+from reelin.library.holding import end_unheld, stand_in_line, unheld, withdraw
 from reelin.library.pace import Pace
+from reelin.library.pausing import stop
 from reelin.library.records import BatchRecord, JobRecord
 from reelin.library.retries import line_up_again
-from reelin.library.rows import find, find_batch, get, now, record, write
+from reelin.library.rows import among, find, find_batch, get, now, record, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 
@@ -104,22 +105,21 @@ class Window:
 
         A job that someone else wants goes on, and is cancelled in this batch only.
         """
-        pace = Pace()
-        in_line = await self._positions_in_line(batch_id)
-        while len(in_line) > pace.at_a_time:
-            some, in_line = in_line[: pace.at_a_time], in_line[pace.at_a_time :]
+        pace, told = Pace(), set()
+        after: int | None = 0
+        while after is not None:
             async with self._database.writing() as connection:
                 with pace.transaction():
-                    await call_off_waiting(connection, batch_id, some)
+                    some, after = await withdraw(
+                        connection,
+                        batch_id,
+                        items.c.position > after,
+                        keep_partial=keep_partial,
+                        limit=pace.at_a_time,
+                    )
+            told |= set(some)
             await pace.give_way()
-        async with self._database.writing() as connection:
-            await call_off_waiting(connection, batch_id)
-            return await cancel_flying(connection, batch_id, keep_partial=keep_partial)
-
-    async def _positions_in_line(self, batch_id: str) -> Sequence[int]:
-        query = select(items.c.position).where(_in_line(batch_id)).order_by(items.c.position)
-        async with self._database.reading() as connection:
-            return (await connection.execute(query)).scalars().all()
+        return sorted(told)
 
     @unbroken
     async def choose(self, batch_id: str, positions: Collection[int]) -> None:
@@ -134,18 +134,28 @@ class Window:
     async def stop(self, batch_id: str) -> list[str]:
         """Asks the items in flight to pause; returns those that Temporal has to be told of."""
         async with self._database.writing() as connection:
-            told = []
-            for job in await _own_in_flight(connection, batch_id):
-                if job.pause_requested or job.state is State.PAUSED:
-                    told.append(job.id)
-                    continue
-                at_once = {"state": State.PAUSED} if job.dispatched_at is None else {}
-                await write(connection, jobs.c.id == job.id, pause_requested=True, **at_once)
-                if at_once:
-                    await _mirror(connection, job.id, State.PAUSED)
-                else:
-                    told.append(job.id)
-            return told
+            return await stop(connection, batch_id)
+
+    @unbroken
+    async def heal_held(self, after: str = "", *, at_most: int = 5000) -> tuple[list[str], str]:
+        """Looks whether jobs that are held have a batch that lets them go: so many, from the id after `after` on.
+
+        Returns those that had none, which stand in line again or are over now, and the id from which to go on. None
+        come to be so; but a job that waits for nobody would wait for ever.
+        """
+        held = and_(jobs.c.held, jobs.c.state.in_(_UNFINISHED))
+        page = select(jobs.c.id).where(held, jobs.c.id > after).order_by(jobs.c.id).limit(at_most)
+        async with self._database.reading() as connection:
+            looked_at = (await connection.execute(page)).scalars().all()
+            mine = jobs.c.id.between(looked_at[0], looked_at[-1]) if looked_at else literal(False)
+            found = (await connection.execute(select(jobs.c.id).where(mine, *unheld()))).scalars().all()
+        if found:
+            async with self._database.writing() as connection:
+                query = select(jobs.c.id).where(among(jobs.c.id, found), *unheld())
+                found = (await connection.execute(query)).scalars().all()
+                await stand_in_line(connection, found)
+                await end_unheld(connection, found)
+        return list(found), looked_at[-1] if len(looked_at) == at_most else ""
 
     @unbroken
     async def line_up_again(self, batch_id: str, *, failure: str | None = None) -> int:
@@ -161,10 +171,6 @@ async def _batch_of_this_run(connection: AsyncConnection, job: JobRecord | None)
     """None where nobody has looked at a playlist yet, or not since it was submitted again."""
     batch = None if job is None else await find_batch(connection, job.id)
     return batch if batch is not None and job is not None and batch.run == job.run else None
-
-
-async def _mirror(connection: AsyncConnection, job_id: str, state: State) -> None:
-    await connection.execute(taking_over(items.c.job_id == job_id, ~items.c.settled).values(state=state))
 
 
 def _flying(batch_id: str) -> ColumnElement[bool]:
@@ -259,13 +265,13 @@ async def _let_go(connection: AsyncConnection, batch_id: str, chosen: Sequence[_
     return [mine[job_id] for job_id in job_ids if job_id in mine]
 
 
-async def choose(connection: AsyncConnection, batch_id: str, positions: Collection[int]) -> None:
-    """See `Window.choose`."""
+async def choose(connection: AsyncConnection, batch_id: str, positions: Collection[int]) -> list[str]:
+    """See `Window.choose`. Returns the jobs that Temporal has to be told of: whoever wanted them before is gone."""
     batch = await find_batch(connection, batch_id)
     if batch is not None and batch.listing:
         raise Conflict("Its items are still being listed; choose from them when the playlist stands paused.")
-    query = select(items.c.position, items.c.released).where(items.c.batch_id == batch_id)
-    listed = {row.position: row.released for row in await connection.execute(query)}
+    query = select(items.c.position, items.c.job_id).where(items.c.batch_id == batch_id)
+    listed = {row.position: row.job_id for row in await connection.execute(query)}
     wanted = set(positions)
     unknown = sorted(wanted - set(listed))
     if unknown:
@@ -274,70 +280,11 @@ async def choose(connection: AsyncConnection, batch_id: str, positions: Collecti
             remedy="Take positions from GET /api/jobs?parent=….",
             field="positions",
         )
-    unwanted = [position for position, released in listed.items() if not released and position not in wanted]
+    unwanted = [position for position in listed if position not in wanted]
+    kept = {listed[position] for position in wanted}
+    told: list[str] = []
     for start in range(0, len(unwanted), _AT_A_TIME):
-        await call_off_waiting(connection, batch_id, unwanted[start : start + _AT_A_TIME])
+        here = items.c.position.in_(unwanted[start : start + _AT_A_TIME])
+        told += (await withdraw(connection, batch_id, here, kept=kept))[0]
     await connection.execute(update(batches).where(batches.c.id == batch_id).values(preview=False))
-
-
-def wanted_elsewhere(batch_id: str) -> ColumnElement[bool]:
-    """Someone submitted the job by itself, or another batch that is not over has it."""
-    other, owner = items.alias(), jobs.alias()
-    elsewhere = exists().where(
-        other.c.job_id == jobs.c.id,
-        other.c.batch_id != batch_id,
-        ~other.c.settled,
-        owner.c.id == other.c.batch_id,
-        owner.c.state.in_(_UNFINISHED),
-    )
-    return or_(jobs.c.standalone, elsewhere)
-
-
-async def call_off_waiting(connection: AsyncConnection, batch_id: str, positions: Sequence[int] | None = None) -> None:
-    """Cancels what is in line, at these positions or at all."""
-    mine = [items.c.batch_id == batch_id, ~items.c.released]
-    if positions is not None:
-        mine.append(items.c.position.in_(positions))
-    values: dict[str, Any] = {"state": State.CANCELLED, "finished_at": now(), "cancel_requested": True}
-    in_line = select(items.c.job_id).where(*mine)
-    await write(connection, jobs.c.id.in_(in_line), jobs.c.held, ~wanted_elsewhere(batch_id), **values)
-    await write(connection, jobs.c.id.in_(in_line), jobs.c.state != State.CANCELLED)  # so that watchers see it change
-    await connection.execute(taking_over(*mine))
-    settled = ~exists().where(jobs.c.id == items.c.job_id, jobs.c.state == State.CANCELLED)
-    await connection.execute(update(items).where(*mine).values(state=State.CANCELLED, released=True, settled=settled))
-
-
-async def cancel_flying(connection: AsyncConnection, batch_id: str, *, keep_partial: bool) -> list[str]:
-    """Cancels what is in flight for this batch only; returns the jobs that Temporal has to be told of."""
-    own = await _own_in_flight(connection, batch_id)
-    for job in own:
-        at_once = {"state": State.CANCELLED, "finished_at": now()} if job.dispatched_at is None else {}
-        await write(connection, jobs.c.id == job.id, cancel_requested=True, keep_partial=keep_partial, **at_once)
-        if at_once:
-            await _mirror(connection, job.id, State.CANCELLED)
-    others = and_(_flying(batch_id), items.c.job_id.not_in([job.id for job in own]))
-    await write(connection, jobs.c.id.in_(select(items.c.job_id).where(others)))  # so that watchers see it change
-    await connection.execute(update(items).where(others).values(state=State.CANCELLED, settled=True))
-    return [job.id for job in own if job.dispatched_at is not None]
-
-
-async def go_on(connection: AsyncConnection, batch_id: str) -> list[str]:
-    """Takes the wish to pause back from what is in flight; returns the jobs that Temporal has to be told of."""
-    told = []
-    for job in await _own_in_flight(connection, batch_id):
-        if not job.pause_requested:
-            continue
-        back = {"state": State.QUEUED} if job.state is State.PAUSED else {}
-        known = job.dispatched_at is not None
-        await write(connection, jobs.c.id == job.id, pause_requested=False, resumed=known, **back)
-        if back:
-            await _mirror(connection, job.id, State.QUEUED)
-        told += [job.id] if known else []
-        told += await go_on(connection, job.id)  # a playlist has items of its own
     return told
-
-
-async def _own_in_flight(connection: AsyncConnection, batch_id: str) -> list[JobRecord]:
-    flying = select(items.c.job_id).where(_flying(batch_id))
-    query = select(jobs).where(jobs.c.id.in_(flying), ~jobs.c.held, ~wanted_elsewhere(batch_id))
-    return [record(row) for row in await connection.execute(query)]

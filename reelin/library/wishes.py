@@ -17,16 +17,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelin.contracts.jobs import BATCH_KINDS, FINAL_STATES, UNFINISHED_STATES, Kind, State
 from reelin.errors import Conflict
 from reelin.library.database import Database
-from reelin.library.following import conclude, follow_all
+from reelin.library.following import follow_all
+from reelin.library.holding import end, wanted_elsewhere
 from reelin.library.pace import Pace
 from reelin.library.pages import JobFilter
+from reelin.library.pausing import go_on
 from reelin.library.records import JobRecord, Sketch
 from reelin.library.retries import line_up_some, retry, retry_all, running_batches_of
-from reelin.library.rows import SKETCHED, among, get, now, sketch, write
+from reelin.library.rows import SKETCHED, among, get, sketch, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
 from reelin.library.waiters import WAITS
-from reelin.library.window import call_off_waiting, cancel_flying, choose, go_on, wanted_elsewhere
+from reelin.library.window import choose
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _OVER = (State.FAILED, State.PARTIAL, State.CANCELLED)
@@ -45,11 +47,12 @@ class Wish(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Granted:
     """What was written down. `told`: the jobs that Temporal has to be told of; `batches`: those that are to look at
-    their items again."""
+    their items again; `cancelled`: jobs that nobody wants any more, whatever the wish was."""
 
     matched: int
     told: tuple[str, ...] = ()
     batches: frozenset[str] = frozenset()
+    cancelled: tuple[str, ...] = ()
 
 
 _Grant = Callable[[AsyncConnection, "Sequence[JobRecord | Sketch]"], Coroutine[Any, Any, Sequence[str]]]
@@ -67,32 +70,36 @@ class WishStore:
 
         Raises NotFound, Conflict, InvalidInput.
         """
-        if wish is Wish.RETRY:
-            await self._begin_retry(job_id)
+        cancelled_too = wish is Wish.RETRY and await self._begin_retry(job_id)
         async with self._database.writing() as connection:
             job = await get(connection, job_id)
+            told: Sequence[str] = ()
+            cancelled: Sequence[str] = ()
             if wish is Wish.RETRY:
-                await retry(connection, job)
-                told: Sequence[str] = ()
+                await retry(connection, job, cancelled_too=cancelled_too)
             else:
                 refuse(wish, job)
                 if wish is Wish.RESUME:
                     await _refuse_in_paused_batch(connection, job)
                 if positions is not None:
-                    await _choose(connection, job, positions)
+                    cancelled = await _choose(connection, job, positions)
                 told = await _grant(wish, keep_partial)(connection, [job])
             near = frozenset(await running_batches_of(connection, [job_id]))
             own = frozenset([job_id]) if job.kind in BATCH_KINDS else frozenset()
-            return await get(connection, job_id), Granted(1, tuple(told), near | own)
+            return await get(connection, job_id), Granted(1, tuple(told), near | own, tuple(cancelled))
 
-    async def _begin_retry(self, job_id: str) -> None:
-        """Of a batch in which very many failed: some at a time, so that others get their turn."""
-        pace, more = Pace(), True
+    async def _begin_retry(self, job_id: str) -> bool:
+        """Of a batch in which very many failed: some at a time, so that others get their turn. Says whether it was
+        cancelled when that began."""
+        pace, more, cancelled = Pace(), True, False
         while more:
             async with self._database.writing() as connection:
                 with pace.transaction():
-                    more = await line_up_some(connection, await get(connection, job_id), pace.at_a_time)
+                    job = await get(connection, job_id)
+                    cancelled = cancelled or job.state is State.CANCELLED
+                    more = await line_up_some(connection, job, pace.at_a_time, cancelled_too=cancelled)
             await pace.give_way()
+        return cancelled
 
     async def all(self, wish: Wish, wanted: JobFilter, *, keep_partial: bool = False) -> AsyncIterator[Granted]:
         """Some at a time, each in a transaction of its own, without those whose state does not allow it."""
@@ -255,16 +262,7 @@ async def _cancel(
     known, unknown = _by_dispatch(found)
     values = {"cancel_requested": True, "keep_partial": keep_partial}
     await write(connection, among(jobs.c.id, known), **values)
-    ended = {"state": State.CANCELLED, "finished_at": now(), "next_attempt_at": None}
-    await write(connection, among(jobs.c.id, unknown), **values, **ended)
-    await follow_all(connection, unknown, State.CANCELLED)
-    told = list(known)
-    for job in found:
-        if job.kind in BATCH_KINDS and job.dispatched_at is None:
-            await call_off_waiting(connection, job.id)
-            told += await cancel_flying(connection, job.id, keep_partial=keep_partial)
-            await conclude(connection, job.id, State.CANCELLED)
-    return told
+    return [*known, *await end(connection, unknown, keep_partial=keep_partial)]
 
 
 async def _pause(connection: AsyncConnection, found: Sequence[JobRecord | Sketch]) -> Sequence[str]:
@@ -292,11 +290,11 @@ async def _resume(connection: AsyncConnection, found: Sequence[JobRecord | Sketc
     return told
 
 
-async def _choose(connection: AsyncConnection, job: JobRecord, positions: Collection[int]) -> None:
+async def _choose(connection: AsyncConnection, job: JobRecord, positions: Collection[int]) -> Sequence[str]:
     query = select(batches.c.id).where(batches.c.id == job.id, batches.c.preview)
     if (await connection.execute(query)).first() is None:
         raise Conflict("Positions can be chosen from a preview only; this job is none (any more).")
-    await choose(connection, job.id, positions)
+    return await choose(connection, job.id, positions)
 
 
 def _by_dispatch(found: Sequence[JobRecord | Sketch]) -> tuple[list[str], list[str]]:

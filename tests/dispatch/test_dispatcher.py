@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from reelin.activities import SiteDesk
+from reelin.activities import SiteDesk, Start, Starter
 from reelin.api.dispatcher import Dispatcher
 from reelin.api.temporal_control import TemporalControl
 from reelin.contracts.failures import FailureKind
@@ -96,6 +96,20 @@ async def test_a_new_run_waits_until_the_old_one_has_ended(desk: Desk) -> None:
     description = await handle.describe()
     assert await description.memo_value("run") == 2
     await handle.terminate()
+
+
+async def test_an_older_run_that_never_heard_of_its_cancel_is_told_so_that_the_new_one_can_begin(desk: Desk) -> None:
+    name = uuid.uuid4().hex
+    job = (await desk.library.jobs.submit(new_job(name))).job
+    starter = Starter(desk.client, desk.library)
+    assert await starter.start(job) is Start.STARTED
+    await desk.library.jobs.mark_dispatched([(job.id, job.run)])
+    await desk.library.jobs.request_cancel(job.id, keep_partial=False)  # and nobody passes it on
+    again = (await desk.library.jobs.submit(new_job(name))).job
+    assert (again.run, await starter.start(again)) == (2, Start.LATER)
+    events = [event async for event in desk.client.get_workflow_handle(job.id).fetch_history_events()]
+    assert any(event.HasField("workflow_execution_cancel_requested_event_attributes") for event in events)
+    await desk.client.get_workflow_handle(job.id).terminate()
 
 
 async def test_a_cancel_that_came_during_the_start_reaches_the_workflow(desk: Desk) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
@@ -21,7 +22,8 @@ from reelin.contracts.progress import JobTouched
 from reelin.contracts.sites import Lease, Words
 from reelin.contracts.work import BULK_WORKFLOW, DOWNLOAD_WORKFLOW, WORKFLOW_QUEUE
 from reelin.embedded.server import TemporalServer
-from reelin.library import JobRecord, Library, NewBatch
+from reelin.library import JobFilter, JobRecord, Library, NewBatch
+from reelin.library.tables import items
 from reelin.process import in_background
 from tests.activities.test_courier import signals_to
 from tests.dispatch.conftest import LONGEST_HISTORY, Desk
@@ -86,6 +88,19 @@ async def test_a_batch_that_was_terminated_in_temporals_ui_ends_with_its_items(d
     assert ended.result["cancelled"] == 3
     assert await desk.library.jobs.unfinished_versions() == []
     assert await desk.reconciler.sweep() == 0
+
+
+async def test_a_job_that_no_batch_has_in_line_any_more_is_ended_and_told_of(desk: Desk) -> None:
+    name = uuid.uuid4().hex
+    list_ = replace(new_job(name), id=f"bulk-{name}", kind=Kind.BULK, url="", site="")
+    batch = (await desk.library.batches.submit(NewBatch(list_, (f"https://example.org/{name}",)))).job
+    page = await desk.library.jobs.page(JobFilter(parent=batch.id), sort="position", limit=5, cursor=None)
+    async with desk.library._database.writing() as connection:  # as no path of ours leaves it
+        gone = {"released": True, "settled": True, "state": State.CANCELLED}
+        await connection.execute(update(items).where(items.c.batch_id == batch.id).values(gone))
+    assert await desk.reconciler.sweep() == 1
+    assert (await desk.library.jobs.get(page.items[0].id)).state is State.CANCELLED
+    assert desk.events == [JobTouched(job_id=page.items[0].id)]
 
 
 async def test_a_workflow_that_temporal_does_not_know_is_put_back_into_the_outbox(desk: Desk) -> None:
