@@ -28,6 +28,7 @@ from reelin.library import JobRecord, Library
 from reelin.progress import MemoryBus
 from reelin.settings import Settings
 from tests.library.samples import failure, new_job, publication
+from tests.waiting import eventually
 
 
 @dataclass
@@ -216,9 +217,4 @@ class Server(uvicorn.Server):
         yield
 
 
-async def until(condition: object, *, seconds: float = 5) -> None:
-    """Waits for `condition()` to be true."""
-    assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
+until = eventually

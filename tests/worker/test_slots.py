@@ -17,6 +17,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 from reelin.activities import Places
 from reelin.activities.places import REFUSALS_AT_ONCE, STILL_SECONDS
 from reelin.worker.slots import download_tuner
+from tests.waiting import PATIENCE
 
 PLACES = 4
 
@@ -86,7 +87,7 @@ class Crowd:
         ]
 
     async def until_seen(self, site: str, number: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while self.seen.count(site) < number:
                 await asyncio.sleep(0.02)
 
@@ -102,7 +103,7 @@ async def test_a_new_site_comes_through_a_full_worker_and_past_those_that_stand_
         await crowd.until_seen("slow", PLACES)
         for site in ("one", "other"):
             [new] = await crowd.send(site)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 await new.result()
         assert crowd.most == PLACES + 1
         crowd.go_on.set()
@@ -119,7 +120,7 @@ async def test_a_guest_who_is_slow_too_keeps_no_other_out(crowd: Crowd) -> None:
         await crowd.until_seen("slow guest", 1)
         await asyncio.sleep(STILL_SECONDS)
         [new] = await crowd.send("new")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             await new.result()
         crowd.go_on.set()
         await asyncio.gather(*(each.result() for each in slow))
@@ -146,7 +147,7 @@ async def test_a_full_worker_with_nobody_to_let_in_asks_now_and_then_only(crowd:
 
 
 async def test_a_worker_that_looks_for_guests_stops_at_once(crowd: Crowd) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         async with crowd.working():
             await crowd.send(*["slow"] * 10)
             await crowd.until_seen("slow", PLACES)
