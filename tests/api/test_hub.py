@@ -102,6 +102,7 @@ async def test_progress_of_ended_jobs_does_not_pile_up(hub: Hub, library: Librar
     await until(lambda: not any(hub._board.has_progress(f"video-{name}") for name in ("one", "two", "three")))
 
 
+@pytest.mark.usefixtures("no_patrol")
 async def test_many_touches_are_one_query(
     hub: Hub, library: Library, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

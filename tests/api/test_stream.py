@@ -132,12 +132,6 @@ async def test_a_deleted_job_ends_its_stream(served: Api) -> None:
         assert data == {"id": job.id}
 
 
-@pytest.fixture
-def no_patrol(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is told but what a client asked for and what the bus tells: what the patrol finds may be told twice."""
-    monkeypatch.setattr("reelin.api.hub.PATROL_SECONDS", 3600)
-
-
 @pytest.mark.usefixtures("no_patrol")
 async def test_all_jobs_are_told_unfinished_ones_first_then_ready_then_changes(served: Api) -> None:
     first = await served.submit(url="https://example.org/first")
@@ -258,6 +252,7 @@ async def test_a_client_that_lost_its_connection_hears_of_the_items_that_ended_m
     assert len(set(told)) == 401
 
 
+@pytest.mark.usefixtures("no_patrol")
 async def test_everything_begins_with_thousands_of_jobs_a_page_at_a_time(
     served: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_watching_and_says_that_the_download_goes_on(api: Api) -
     api.streams[f"/api/jobs/{ONE.id}/events"] = [[event(running(ONE, 50, 2)), HOLD]]
     command = [sys.executable, "-m", "reelin.cli", "get", "https://example.org/1", "--url", api.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and "downloading" in process.stdout.readline()
+        assert process.stdout is not None and any("downloading" in line for line in process.stdout)
         os.kill(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,9 +16,9 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin.activities import Places
-from reelin.activities.places import REFUSALS_AT_ONCE, STILL_SECONDS
+from reelin.activities.places import REFUSALS_AT_ONCE, SECONDS_PER_REFUSAL, STILL_SECONDS
 from reelin.worker.slots import download_tuner
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 PLACES = 4
 
@@ -136,11 +137,12 @@ async def test_nobody_is_sent_away_while_places_change_hands(crowd: Crowd) -> No
 
 
 async def test_a_full_worker_with_nobody_to_let_in_asks_now_and_then_only(crowd: Crowd) -> None:
+    began = time.monotonic()
     async with crowd.working():
         await crowd.send(*["slow"] * 40)
         await crowd.until_seen("slow", PLACES)
-        await asyncio.sleep(10)
-        assert 0 < crowd.refused <= REFUSALS_AT_ONCE + 2 * 10
+        await eventually(lambda: crowd.refused > REFUSALS_AT_ONCE + 4)
+        assert crowd.refused <= REFUSALS_AT_ONCE + 1 + (time.monotonic() - began) / SECONDS_PER_REFUSAL
         assert crowd.most == PLACES
         crowd.go_on.set()
         await crowd.until_seen("slow", 40)
