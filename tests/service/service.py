@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from reelin.contracts.jobs import FINAL_STATES, Counts, Job, State
+from tests.processes import end_with_the_tests
 from tests.waiting import PATIENCE
 
 
@@ -49,6 +50,7 @@ class Service:
                 stderr=output,
                 env=self._environment,
                 start_new_session=True,
+                preexec_fn=end_with_the_tests,
             )
         path = self.data_dir / "up.json"
         deadline = time.monotonic() + PATIENCE

@@ -22,6 +22,7 @@ from reelin.library import JobRecord, Library
 from reelin.origin.server import Origin
 from reelin.process import in_background
 from tests.library.samples import new_job
+from tests.processes import end_with_the_tests
 from tests.waiting import PATIENCE, eventually, promised
 
 HANDOVERS = 3
@@ -52,7 +53,12 @@ class Workers:
         with self._log.open("ab") as output:
             command = [sys.executable, "-m", "reelin.cli", "worker"]
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                preexec_fn=end_with_the_tests,
             )
         self._processes.append(process)
         async with asyncio.timeout(PATIENCE):
