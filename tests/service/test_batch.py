@@ -182,8 +182,11 @@ def test_a_paused_batch_keeps_its_bytes_and_starts_nothing_until_it_is_resumed(
     service: Service, origin: Origin
 ) -> None:
     paths = names("paused", 8, 250_000)
-    batch = service.submit_list([origin.url_for(path, **SLOW, key="paused") for path in paths], options=FOUR_AT_ONCE)
-    until(lambda: sum(origin.bytes_sent(path) > 60_000 for path in paths) == 4)
+    stalling = {"stall_after": 60_000}  # once: none of the first four ends before it is paused
+    urls = [origin.url_for(path, **SLOW, key="paused", **stalling) for path in paths[:4]]
+    urls += [origin.url_for(path, **SLOW, key="paused") for path in paths[4:]]
+    batch = service.submit_list(urls, options=FOUR_AT_ONCE)
+    until(lambda: sum(origin.bytes_sent(path) >= 60_000 for path in paths) == 4)
     service.act("pause", batch.id)
     until(lambda: service.job(batch.id).state is State.PAUSED)
     until(lambda: service.counts(batch.id).running == 0)
