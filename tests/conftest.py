@@ -20,5 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     scheduling.sort(items)
 
 
+@pytest.hookimpl(optionalhook=True)  # -p no:xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return scheduling.LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
