@@ -1,9 +1,12 @@
-"""Fixtures for every test."""
+"""Fixtures for every test, and the order in which tests run."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from tests import scheduling
 from tests.disks import mounted
 from tests.origin.fixtures import origin
 from tests.postgres import postgres
@@ -14,5 +17,9 @@ __all__ = ["library", "mounted", "origin", "postgres", "temporal"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole services first: they wait more than they compute, and short tests fill the gaps at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/service/"))
+    scheduling.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)  # -p no:xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    return scheduling.LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None

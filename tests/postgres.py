@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import itertools
 import os
@@ -22,8 +21,8 @@ import pytest
 
 from reelin.library import Library
 from reelin.library.tables import metadata
+from tests.processes import end_with_the_tests
 
-_PR_SET_PDEATHSIG = 1
 _UNPRIVILEGED = "nobody"  # the server refuses to run as root
 _INIT = ("--username=reelin", "--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C.UTF-8")
 #: Its data is worth nothing once the tests are over. A time zone that is not ours tells what forgets to say UTC.
@@ -79,7 +78,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C is for the tests
-                preexec_fn=_end_with_the_tests,
+                preexec_fn=lambda: end_with_the_tests(signal.SIGQUIT),
                 **self._as_other,
             )
         deadline = time.monotonic() + 30
@@ -175,8 +174,3 @@ def _readable(programs: Path, home: Path) -> Path:
     for source in (package / "pginstall", package.with_name(f"{package.name}.libs")):
         shutil.copytree(source, home / source.relative_to(package.parent), ignore=superfluous)
     return home / programs.relative_to(package.parent)
-
-
-def _end_with_the_tests() -> None:
-    """However they end."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -21,7 +21,8 @@ from reelin.cli.console import print_json, screen
 from reelin.cli.text import clean
 from reelin.contracts.jobs import BATCH_KINDS, Job, State
 
-#: Lines in a log: on every change of state or phase, and otherwise not more often than this.
+#: Lines in a log: on every change of state or phase, and otherwise not more often than this, nor, of many jobs
+#: together, more often than one a second.
 _LINE_SECONDS = 5.0
 #: Up to so many items, each has a line when it ends; of a larger batch only those that failed, and not more of them.
 _SMALL_BATCH = 50
@@ -45,7 +46,7 @@ def display(*, as_json: bool = False, console: Console | None = None) -> Display
     if as_json:
         return JsonLines()
     console = console or screen()
-    return Bars(console) if console.is_terminal else Lines(console)
+    return Bars(console) if console.is_interactive else Lines(console)
 
 
 class _Plain:
@@ -111,6 +112,7 @@ class Lines(_Plain):
             if job.state.final and self._batches.worth_a_line(job):
                 self._console.print(describe.item_outcome(job), soft_wrap=True)
         elif job.state.final:
+            self._last.pop(job.id, None)
             self._console.print(describe.outcome(job), soft_wrap=True)
         elif self._due(job):
             self._console.print(Text(describe.line(job)), soft_wrap=True)
@@ -118,7 +120,7 @@ class Lines(_Plain):
     def _due(self, job: Job) -> bool:
         stage = (job.state, job.phase, job.attempt, _stands_still_by(job))
         before, since = self._last.get(job.id, (None, 0.0))
-        if stage == before and self._clock() - since < _LINE_SECONDS:
+        if stage == before and self._clock() - since < max(_LINE_SECONDS, len(self._last)):
             return False
         self._last[job.id] = (stage, self._clock())
         return True

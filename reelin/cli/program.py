@@ -7,8 +7,10 @@ import os
 import sys
 from typing import NoReturn
 
+from typer.models import CommandInfo, TyperInfo
+
 from reelin.cli.app import app
-from reelin.cli.console import complain
+from reelin.cli.console import complain, expect_little_of_an_unknown_terminal, is_dumb, terminal_width
 from reelin.cli.problems import ApiProblem
 from reelin.errors import ReelinError, StartupError
 
@@ -21,10 +23,11 @@ INTERRUPTED = 130
 def run(arguments: list[str] | None = None) -> int:
     """The exit code: 0 done, 1 something failed or was refused, 2 cannot start or no API, 130 Ctrl-C."""
     _never_fail_on_a_character()
+    expect_little_of_an_unknown_terminal()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _refuse_undecodable(arguments)
-        app(arguments, prog_name="reelin")
+        app(arguments, prog_name="reelin", **_plain_help())
     except SystemExit as stop:
         return _code(stop)
     except ApiProblem as problem:
@@ -51,6 +54,18 @@ def _code(stop: SystemExit) -> int:
     if stop.code is None:
         return OK
     return stop.code if isinstance(stop.code, int) else FAILED
+
+
+def _plain_help() -> dict[str, int]:
+    """Help without frames where nothing is drawn, as wide as the terminal is."""
+    if not (is_dumb() and sys.stdout.isatty()):
+        return {}
+    app.rich_markup_mode = None
+    described: tuple[TyperInfo | CommandInfo, ...] = (app.info, *app.registered_commands)
+    for command in described:
+        if command.epilog:
+            command.epilog = f"\b\n{command.epilog}"  # else its lines would be folded into one
+    return {"terminal_width": terminal_width(sys.stdout)}
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:

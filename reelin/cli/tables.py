@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.cells import cell_len
 from rich.console import Console, OverflowMethod
 from rich.measure import Measurement
 from rich.table import Table
@@ -17,6 +18,9 @@ from reelin.contracts.media import Extracted, Format
 
 #: Columns that give way, and how they share what is left. A path is folded and not cut: people copy it.
 _FLEXIBLE = {"title": 3, "file": 4, "uploader": 1, "note": 1, "waits": 4}
+#: Less of a title than this says nothing.
+_LEAST = 8
+_GAP = 2
 _UNLIMITED = 100_000
 
 
@@ -109,7 +113,7 @@ def _limit(number: int | None) -> str:
     return "no limit" if number is None else str(number)
 
 
-def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+def facts_table(facts: Iterable[tuple[str, str | Text]]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -156,14 +160,40 @@ def formats_table(formats: Iterable[Format]) -> Table:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Where the screen is too narrow, titles and the like give way; ids and figures keep their width."""
+    """Where the screen is too narrow, titles and the like give way; ids and figures keep their width. Where those alone
+    do not fit, each row becomes a paragraph."""
     unlimited = console.options.update(max_width=_UNLIMITED)
     table.expand = Measurement.get(console, unlimited, table).maximum > console.width
-    console.print(table)
+    if table.expand and not _make_fit(table, console.width):
+        _print_rows(console, table)
+    else:
+        console.print(table)
+
+
+def _make_fit(table: Table, width: int) -> bool:
+    flexible = [column for column in table.columns if column.ratio]
+    rigid = (
+        max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+        for column in table.columns
+        if not column.ratio
+    )
+    share = (width - sum(rigid) - _GAP * len(table.columns)) // max(len(flexible), 1)
+    for column in flexible:
+        column.min_width = min(column.min_width or share, share)
+    return share >= (_LEAST if flexible else 0)
+
+
+def _print_rows(console: Console, table: Table) -> None:
+    labels = [str(column.header) for column in table.columns]
+    for number, cells in enumerate(zip(*(column.cells for column in table.columns), strict=True)):
+        if number:
+            console.print()
+        texts = (cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells)
+        console.print(facts_table(zip(labels, texts, strict=True)))
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for column in columns:
         flexible = column in _FLEXIBLE
         overflow: OverflowMethod = "fold" if column == "file" else "ellipsis"

@@ -135,7 +135,8 @@ class ShapedBody:
             n_bytes = min(n_bytes, self._todo.stall_after - self._n_sent) or await self._stall()
         if self._pace is not None:
             n_bytes = min(n_bytes, self._pace.slice_bytes)
-            await self._pace.wait(n_bytes)
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(self._pace.next_at(n_bytes, now) - now)
         return n_bytes
 
     def _drop(self) -> NoReturn:
@@ -149,17 +150,15 @@ class ShapedBody:
 
 
 class Pace:
-    """Says when the next bytes of a body may go out so that it flows evenly."""
+    """Says when the next bytes of a body may go out so that it flows evenly. It knows no clock but what it is told."""
 
     def __init__(self, bytes_per_second: int) -> None:
         self.slice_bytes = max(1, int(bytes_per_second * _SLICE_SECONDS))
         self._bytes_per_second = bytes_per_second
         self._due: float | None = None
 
-    async def wait(self, n_bytes: int) -> None:
-        now = asyncio.get_running_loop().time()
+    def next_at(self, n_bytes: int, now: float) -> float:
+        """When the next `n_bytes` may go out, at the earliest `now`: the last byte, too, when its rate allows it."""
         due = now if self._due is None else max(self._due, now - _CATCH_UP_SECONDS)
         self._due = due + n_bytes / self._bytes_per_second
-        # Ahead of sending, so that the last byte, too, arrives when its rate allows it.
-        if self._due > now:
-            await asyncio.sleep(self._due - now)
+        return max(self._due, now)

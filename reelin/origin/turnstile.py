@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from reelin.origin.faults import Faults
 
@@ -15,14 +15,15 @@ _SECOND = 1.0
 class Turnstile:
     """Of one key. Requests that it refuses do not count: who keeps knocking is not kept out for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._let_in: deque[float] = deque()
         self._inside = 0
 
     @contextlib.contextmanager
     def passing(self, faults: Faults) -> Iterator[bool]:
         """Whether the request may be answered; it is inside until the block ends."""
-        now = time.monotonic()
+        now = self._clock()
         while self._let_in and now - self._let_in[0] >= _SECOND:
             self._let_in.popleft()
         if _full(len(self._let_in), faults.max_rate) or _full(self._inside, faults.max_connections):

@@ -14,6 +14,7 @@ from reelin.contracts.sites import Ask, Done, Words, site_workflow_id
 from reelin.embedded.ports import choose_port
 from reelin.errors import Unavailable
 from reelin.temporal import connect
+from tests.waiting import PATIENCE
 
 
 async def signals_to(client: Client, site: str) -> list[Words]:
@@ -52,7 +53,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("slow")
 async def test_the_first_word_goes_at_once_and_those_after_it_together(temporal: Client, site: str) -> None:
     courier = Courier(temporal, 4)
-    await asyncio.wait_for(courier.say(site, ask("one"), ask("two")), 10)
+    await asyncio.wait_for(courier.say(site, ask("one"), ask("two")), PATIENCE)
     later = [asyncio.create_task(courier.say(site, word)) for word in (ask("three"), done("one"), done("two"))]
     await asyncio.sleep(0.2)
     assert await signals_to(temporal, site) == [Words(asks=(ask("one"), ask("two")))]
@@ -63,7 +64,7 @@ async def test_the_first_word_goes_at_once_and_those_after_it_together(temporal:
 
 async def test_a_rest_ends_by_itself(temporal: Client, site: str) -> None:
     courier = Courier(temporal, 4)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         for number in range(3):
             await courier.say(site, ask(f"{number}"))
     assert len(await signals_to(temporal, site)) == 3
@@ -76,7 +77,7 @@ async def test_what_is_urgent_does_not_wait_and_takes_the_others_along(temporal:
     gathered = asyncio.create_task(courier.say(site, done("one")))
     await asyncio.sleep(0)
     complaint = Done(job_id="two", lease=1, kind=FailureKind.RATE_LIMITED)
-    await asyncio.wait_for(courier.say(site, complaint, urgent=True), 10)
+    await asyncio.wait_for(courier.say(site, complaint, urgent=True), PATIENCE)
     await gathered
     assert (await signals_to(temporal, site))[1:] == [Words(dones=(done("one"), complaint))]
     await courier.close()
@@ -100,7 +101,7 @@ async def test_sites_do_not_wait_for_each_other(temporal: Client, site: str) -> 
     courier = Courier(temporal, 4)
     other = f"other-{site}"
     await courier.say(site, ask("one"))
-    await asyncio.wait_for(courier.say(other, ask("two")), 10)
+    await asyncio.wait_for(courier.say(other, ask("two")), PATIENCE)
     assert await words_to(temporal, other) == [ask("two")]
     await courier.close()
 

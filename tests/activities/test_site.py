@@ -30,6 +30,7 @@ from reelin.temporal import connect
 from tests.activities.test_courier import signals_to, words_to
 from tests.activities.test_fetch import ScriptedEngine, Silence
 from tests.library.samples import failure, new_job
+from tests.waiting import PATIENCE
 
 LIMITED = MediaFailure("rate_limited", "Slow down.", retry_after_seconds=7)
 LEASE = 7
@@ -335,7 +336,7 @@ async def test_the_site_hears_early_that_it_serves_a_long_download(
     await asyncio.sleep(0.3)
     assert await limited.heard() == [], "no byte has come yet"
     limited.engine.first_bytes.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await limited.heard():
             await asyncio.sleep(0.02)
     assert (await limited.row()).lease == LEASE
@@ -427,7 +428,7 @@ async def test_another_worker_learns_of_the_limit_within_a_second(unlimited: Cou
     assert not await unlimited.desk.needs_lease(unlimited.site)
     until = datetime.now(UTC) + timedelta(seconds=30)
     await unlimited.library.sites.complained(unlimited.site, FailureKind.BOT_CHECK, until)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE):
         while not await unlimited.desk.needs_lease(unlimited.site):
             await asyncio.sleep(0.05)
 

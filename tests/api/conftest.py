@@ -30,6 +30,13 @@ def bus() -> MemoryBus:
 
 
 @pytest.fixture
+def no_patrol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a client asks for is read, and what the bus tells of: however long a test takes, no patrol finds what
+    has just been told and looks at it once more."""
+    monkeypatch.setattr("reelin.api.hub.PATROL_SECONDS", 3600)
+
+
+@pytest.fixture
 async def hub(library: Library, bus: MemoryBus) -> AsyncIterator[Hub]:
     built = Hub(library, bus, LinkMaker())
     await built.start()

@@ -28,6 +28,7 @@ from reelin.library import JobRecord, Library
 from reelin.progress import MemoryBus
 from reelin.settings import Settings
 from tests.library.samples import failure, new_job, publication
+from tests.waiting import eventually
 
 
 @dataclass
@@ -223,14 +224,9 @@ class Server(uvicorn.Server):
         yield
 
 
+until = eventually
+
+
 async def heard(hub: Hub) -> None:
     """Waits until the hub has told all that was published."""
     await until(lambda: not len(hub._heard))
-
-
-async def until(condition: object, *, seconds: float = 5) -> None:
-    """Waits for `condition()` to be true."""
-    assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

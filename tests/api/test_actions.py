@@ -11,6 +11,7 @@ from reelin.contracts.jobs import Counts, State
 from reelin.contracts.work import PAUSE, POKE, RESUME
 from tests.api.service import Api
 from tests.library.samples import begun, fail, let_go, listed, publish
+from tests.waiting import PATIENCE
 
 
 async def _list(api: Api, *names: str) -> str:
@@ -32,7 +33,7 @@ async def _items(api: Api, batch_id: str, **query: str) -> list[dict[str, Any]]:
 
 async def _counted(api: Api, batch_id: str, counts: Counts) -> dict[str, Any]:
     """The batch once it shows these counts: they may be half a second old."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             shown: dict[str, Any] = (await api.client.get(f"/api/jobs/{batch_id}")).json()
             if shown["counts"] == counts.model_dump():

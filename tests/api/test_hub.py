@@ -23,6 +23,7 @@ from reelin.library import Library
 from reelin.progress import MemoryBus
 from tests.api.service import Api, heard, progress, running_job, until
 from tests.library.samples import failure, new_job, publication
+from tests.waiting import PATIENCE, promised
 
 
 def _job(letter: Letter) -> Job:
@@ -30,7 +31,7 @@ def _job(letter: Letter) -> Job:
 
 
 async def _next(subscription: Any) -> Letter:
-    letter = await asyncio.wait_for(anext(subscription), 5)
+    letter = await asyncio.wait_for(anext(subscription), PATIENCE)
     assert isinstance(letter, Letter)
     return letter
 
@@ -64,11 +65,11 @@ async def test_a_thousand_clients_share_one_serialisation(
         for subscription in subscriptions:
             await hub.watch(subscription, row.id)
         built = 0
-        begun = time.perf_counter()
+        begun = time.thread_time()
         for percent in range(20):
             bus.publish(progress(row.id, percent, version=row.version + percent + 1))
             await heard(hub)
-        took = time.perf_counter() - begun
+        took = time.thread_time() - begun
         assert built == 20
         letters = [subscription.take() for subscription in subscriptions]
         assert len({id(letter.event.sse) for letter in letters if letter is not None}) == 1
@@ -101,6 +102,7 @@ async def test_progress_of_ended_jobs_does_not_pile_up(hub: Hub, library: Librar
     await until(lambda: not any(hub._board.has_progress(f"video-{name}") for name in ("one", "two", "three")))
 
 
+@pytest.mark.usefixtures("no_patrol")
 async def test_many_touches_are_one_query(
     hub: Hub, library: Library, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,17 +211,19 @@ async def test_closing_ends_every_subscription_and_new_ones_end_at_once(hub: Hub
         await asyncio.sleep(0)
         await hub.close()
         await hub.close()
-        assert await asyncio.wait_for(waiting, 1) is None
+        assert await asyncio.wait_for(waiting, PATIENCE) is None
     with hub.subscription("sse") as late:
         assert late.closed
 
 
 async def test_a_hub_that_closes_answers_those_who_wait(api: Api) -> None:
     job = await api.submit()
-    waiting = asyncio.create_task(api.client.get(f"/api/jobs/{job.id}", params={"wait": 30}))
+    waiting = asyncio.create_task(api.client.get(f"/api/jobs/{job.id}", params={"wait": 60}))
     await until(lambda: api.hub.clients()["wait"] == 1)
-    await api.hub.close()
-    assert (await asyncio.wait_for(waiting, 2)).json()["state"] == "queued"
+    with promised(2):
+        await api.hub.close()
+        answer = await waiting
+    assert answer.json()["state"] == "queued"
 
 
 async def test_what_is_idle_is_looked_up_and_dropped(

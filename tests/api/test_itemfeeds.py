@@ -16,6 +16,7 @@ from reelin.progress import MemoryBus
 from tests.api.batches import Worker
 from tests.api.service import heard, progress, until
 from tests.library.samples import new_job
+from tests.waiting import PATIENCE
 
 
 def taken(subscription: Subscription) -> list[Job]:
@@ -29,7 +30,7 @@ def taken(subscription: Subscription) -> list[Job]:
 async def ends(subscription: Subscription, number: int) -> dict[str, list[Job]]:
     """Every event of each item until so many have ended."""
     seen: dict[str, list[Job]] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while sum(jobs[-1].state.final for jobs in seen.values()) < number:
             letter = await anext(subscription)
             if letter.event.job_id.startswith("video-"):

@@ -14,6 +14,7 @@ import websockets
 from tests.api.batches import Worker
 from tests.api.service import Api, progress, until
 from tests.library.samples import new_job
+from tests.waiting import PATIENCE
 
 
 class Socket:
@@ -24,7 +25,7 @@ class Socket:
         await self.connection.send(json.dumps(message))
 
     async def next(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.connection.recv(), 5))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.connection.recv(), PATIENCE))
         return message
 
     async def ask(self, **message: object) -> dict[str, Any]:

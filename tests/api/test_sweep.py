@@ -21,10 +21,11 @@ from reelin.progress import MemoryBus
 from tests.api.batches import Worker, new_batch
 from tests.api.service import Api, progress, until
 from tests.library.samples import new_job
+from tests.waiting import PATIENCE
 
 
 async def next_job(subscription: Subscription) -> Job:
-    letter = await asyncio.wait_for(anext(subscription), 8)
+    letter = await asyncio.wait_for(anext(subscription), PATIENCE)
     return Job.model_validate_json(letter.event.text)
 
 
@@ -208,7 +209,7 @@ async def test_a_deleted_batch_is_told_of_and_counted_no_more(hub: Hub, library:
         await hub.watch(subscription, worker.batch_id)
         await library.jobs.forget(worker.batch_id)
         hub.deleted(worker.batch_id)
-        letter = await asyncio.wait_for(anext(subscription), 5)
+        letter = await asyncio.wait_for(anext(subscription), PATIENCE)
         assert "deleted" in letter.event.sse.decode()
         await hub._sweep.round()
         assert not hub._sweep._watched and len(hub._board) == 0

@@ -11,13 +11,17 @@ from reelin.cli.endpoint import Endpoint
 from reelin.cli.program import run
 from tests.cli.api import Api, Server
 
+#: What programs look at to find out what a terminal can do.
+_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
 
 @pytest.fixture(autouse=True)
 def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No Reelin of whoever runs the tests is found, and none of their settings."""
+    """No Reelin of whoever runs the tests is found, none of their settings, and nothing of their terminal."""
     for name in list(os.environ):
-        if name.startswith("REELIN_"):
+        if name.startswith("REELIN_") or name in _TERMINAL:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("REELIN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 

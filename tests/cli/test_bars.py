@@ -115,6 +115,18 @@ def test_a_log_gets_a_line_for_each_change_of_phase_and_otherwise_few() -> None:
     assert shown[-2:] == ["✓ A clip", "    clip [1].mp4  1.1 MB"]
 
 
+def test_a_log_of_many_jobs_gets_no_more_than_a_line_a_second() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    now = 0.0
+    lines = Lines(console, clock=lambda: now)
+    jobs = [a_job(number, title=f"Clip {number}") for number in range(1, 51)]
+    for second in range(100):
+        now += 1
+        for job in jobs:
+            lines.show(running(job, second, second + 2))
+    assert 50 + 50 <= len(printed(console).splitlines()) <= 50 + 100
+
+
 def test_output_that_is_no_terminal_gets_lines() -> None:
     assert isinstance(display(console=Console(file=io.StringIO())), Lines)
     assert isinstance(display(console=terminal()), Bars)

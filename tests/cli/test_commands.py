@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from reelin.contracts.jobs import Kind, State
 from tests.cli.api import END, HOLD, READY, Api, a_job, completed, event, failed, problem, running
+from tests.waiting import PATIENCE
 
 Reelin = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -79,11 +79,9 @@ def test_ctrl_c_ends_the_watching_and_says_that_the_download_goes_on(api: Api) -
     api.streams[f"/api/jobs/{ONE.id}/events"] = [[event(running(ONE, 50, 2)), HOLD]]
     command = [sys.executable, "-m", "reelin.cli", "get", "https://example.org/1", "--url", api.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not api.asked("GET", f"/api/jobs/{ONE.id}/events"):
-            time.sleep(0.05)
-        time.sleep(0.2)
+        assert process.stdout is not None and any("downloading" in line for line in process.stdout)
         os.kill(process.pid, signal.SIGINT)
-        _, error = process.communicate(timeout=10)
+        _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert error.splitlines() == [
         "The download goes on.",

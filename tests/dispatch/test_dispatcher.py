@@ -30,10 +30,11 @@ from tests.activities.test_courier import signals_to
 from tests.activities.test_leases import Refusing
 from tests.dispatch.conftest import Desk
 from tests.library.samples import failure, new_job
+from tests.waiting import PATIENCE
 
 
 async def _dispatched(desk: Desk, job_id: str, *, run: int = 1) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             job = await desk.library.jobs.get(job_id)
             if job.run == run and job.dispatched_at is not None:
@@ -120,7 +121,7 @@ async def test_a_cancel_that_came_during_the_start_reaches_the_workflow(desk: De
     async with in_background(desk.dispatcher.run):
         await _dispatched(desk, job.id)
         handle = desk.client.get_workflow_handle(job.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not (await handle.describe()).raw_description.workflow_extended_info.cancel_requested:
                 await asyncio.sleep(0.02)
     await handle.terminate()

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +20,7 @@ from reelin.embedded.ports import choose_port
 from reelin.embedded.server import ServerPlan, TemporalServer, find_temporal
 from reelin.errors import StartupError
 from reelin.temporal import connect, ensure_search_attributes
+from tests.waiting import PATIENCE, eventually
 
 
 def plan_in(folder: Path) -> ServerPlan:
@@ -34,8 +34,8 @@ async def server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
     await made.stop()
 
 
-async def _healthy(client: Client, within: float = 15) -> None:
-    async with asyncio.timeout(within):
+async def _healthy(client: Client) -> None:
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 if await client.service_client.check_health():
@@ -75,6 +75,13 @@ async def test_a_server_that_dies_is_started_again_at_the_same_address(server: T
     assert server.restarts == 1
 
 
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def test_the_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = (
         "import asyncio, sys; from pathlib import Path\n"
@@ -93,10 +100,7 @@ async def test_the_server_dies_with_the_process_that_started_it(tmp_path: Path) 
     pid = int(await starter.stdout.readline())
     starter.kill()
     await starter.wait()
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "Temporal's server outlived the one that started it"
-        await asyncio.sleep(0.02)
+    await eventually(lambda: not _runs(pid), "Temporal's server outlived the one that started it")
 
 
 async def test_a_server_that_cannot_start_is_one_clear_line(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from reelin.library import Library
 from tests.service.service import Service
+from tests.waiting import PATIENCE
 
 
 def _up(
@@ -28,7 +29,7 @@ def _up(
         env={**clean, "REELIN_DATA_DIR": str(folder), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         cwd=cwd,
     )

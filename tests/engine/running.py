@@ -21,6 +21,7 @@ from reelin.engine.pool import EnginePool
 from reelin.engine.seam import DownloadTask, Engine, Report
 from reelin.errors import MediaFailure
 from reelin.origin.server import Origin
+from tests.waiting import slowdown
 
 STALL_SECONDS = 3.0
 
@@ -147,8 +148,8 @@ def group(pid: int) -> list[int]:
 
 
 async def gone_within(seconds: float, *pids: int) -> bool:
-    """Every process of these groups."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    """Every process of these groups, in so many seconds of a machine that does nothing else."""
+    deadline = asyncio.get_running_loop().time() + seconds * slowdown()
     while any(group(pid) for pid in pids):
         if asyncio.get_running_loop().time() > deadline:
             return False

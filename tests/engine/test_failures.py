@@ -475,7 +475,7 @@ def test_a_message_ends_at_500_characters() -> None:
 
 
 def test_megabytes_of_error_text_are_judged_in_no_time() -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for text in (
         "no video " * 100_000,
         "/a" * 500_000,
@@ -484,7 +484,7 @@ def test_megabytes_of_error_text_are_judged_in_no_time() -> None:
         "(caused by " * 90_000,
     ):
         saying(text)
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2, "seconds of processor time: what takes longer grows with the text's square"
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -11,6 +11,7 @@ from reelin.contracts.jobs import State
 from reelin.library import Library
 from reelin.library.unbroken import to_its_end
 from tests.library.samples import new_job, publication
+from tests.waiting import PATIENCE
 
 
 async def test_work_that_is_cancelled_ends_before_the_cancel_arrives() -> None:
@@ -52,7 +53,7 @@ async def test_writers_that_are_cancelled_at_any_moment_leave_the_database_writa
         writing.cancel()
         reading.cancel()
         await asyncio.gather(writing, reading, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await library.ping()
         assert (await library.jobs.submit(new_job("last"))).fresh
 

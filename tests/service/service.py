@@ -17,6 +17,8 @@ import httpx
 import psutil
 
 from reelin.contracts.jobs import FINAL_STATES, Counts, Job, State
+from tests.processes import end_with_the_tests
+from tests.waiting import PATIENCE
 
 
 class Service:
@@ -41,7 +43,7 @@ class Service:
         self.note: dict[str, Any] = {}
         self.api = httpx.Client()
 
-    def start(self, *, within: float = 30) -> Service:
+    def start(self) -> Service:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -51,9 +53,10 @@ class Service:
                 stderr=output,
                 env=self._environment,
                 start_new_session=True,
+                preexec_fn=end_with_the_tests,
             )
         path = self.data_dir / "up.json"
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + PATIENCE
         while not (path.exists() and json.loads(path.read_text())["pid"] == self.process.pid):
             assert self.process.poll() is None, f"up ended with {self.process.returncode}: {self.said()}"
             assert time.monotonic() < deadline, f"up did not start: {self.said()}"
@@ -67,7 +70,7 @@ class Service:
         """As Ctrl-C does; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         """kill -9 of everything that it started, all at once."""
@@ -170,7 +173,7 @@ class Service:
     def job(self, job_id: str) -> Job:
         return Job.model_validate(self.api.get(f"/api/jobs/{job_id}").raise_for_status().json())
 
-    def wait(self, job_id: str, *, within: float = 60) -> Job:
+    def wait(self, job_id: str, *, within: float = PATIENCE) -> Job:
         """Until the job is final."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -180,9 +183,9 @@ class Service:
                 return job
         raise AssertionError(f"{job_id} is not final: {self.job(job_id)}\n{self.said()}")
 
-    def wait_until(self, job_id: str, *, percent: float = 0, state: State = State.RUNNING, within: float = 30) -> Job:
+    def wait_until(self, job_id: str, *, percent: float = 0, state: State = State.RUNNING) -> Job:
         """Until it runs and has come so far."""
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             job = self.job(job_id)
             if job.state is state and (not percent or (job.progress and (job.progress.percent or 0) >= percent)):

@@ -14,6 +14,7 @@ import pytest
 
 from reelin.origin.server import Origin
 from tests.service.service import Service
+from tests.waiting import PATIENCE
 
 
 def _environment(service: Service) -> dict[str, str]:
@@ -27,7 +28,7 @@ def reelin(service: Service, *arguments: str, status: int = 0) -> str:
         env=_environment(service),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
@@ -110,7 +111,7 @@ def test_a_running_job_is_watched_and_cancelled(service: Service, origin: Origin
     assert watching.stdout is not None
     assert any("downloading" in line for line in watching.stdout), "it ended without showing the download"
     reelin(service, "cancel", job.id)
-    output, _ = watching.communicate(timeout=20)
+    output, _ = watching.communicate(timeout=PATIENCE)
     assert "cancelled" in output
     assert service.job(job.id).state == "cancelled"
 
@@ -129,7 +130,7 @@ def test_ctrl_c_stops_watching_and_not_the_download(service: Service, origin: Or
         if "downloading" in line:
             break
     getting.send_signal(signal.SIGINT)
-    output, _ = getting.communicate(timeout=20)
+    output, _ = getting.communicate(timeout=PATIENCE)
     assert getting.returncode == 130
     assert "reelin watch" in output
     [job] = service.api.get("/api/jobs", params={"q": "goes-on"}).json()["items"]

@@ -28,7 +28,7 @@ def test_a_download_waits_for_the_room_that_another_has_claimed(
     assert service.wait(first.id).state is State.COMPLETED
     assert service.job(second.id).state is State.WAITING
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
-    done = service.wait(second.id, within=90)
+    done = service.wait(second.id)
     assert done.state is State.COMPLETED, done.failure
     assert service.path_of(done).read_bytes() == origin.reference("/file/6000000/claims-second")
 
@@ -46,6 +46,6 @@ def test_a_full_disk_makes_the_job_wait_until_there_is_room(
     assert waiting.failure.kind is FailureKind.DISK_FULL, waiting.failure
     assert waiting.next_attempt_at is not None
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
-    done = service.wait(job.id, within=90)
+    done = service.wait(job.id)
     assert done.state is State.COMPLETED, done.failure
     assert service.path_of(done).read_bytes() == origin.reference(path)

@@ -7,7 +7,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,8 @@ from reelin.library import JobRecord, Library
 from reelin.origin.server import Origin
 from reelin.process import in_background
 from tests.library.samples import new_job
+from tests.processes import end_with_the_tests
+from tests.waiting import PATIENCE, eventually, promised
 
 HANDOVERS = 3
 RATE = 300_000
@@ -52,10 +53,15 @@ class Workers:
         with self._log.open("ab") as output:
             command = [sys.executable, "-m", "reelin.cli", "worker"]
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                preexec_fn=end_with_the_tests,
             )
         self._processes.append(process)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while self.said().count("worker started") == before:
                 assert process.poll() is None, self.said()
                 await asyncio.sleep(0.05)
@@ -67,12 +73,13 @@ class Workers:
         self._dispatcher.wake()
         return job
 
-    async def until(self, jobs: list[JobRecord], state: State, *, within: float) -> None:
+    async def until(self, jobs: list[JobRecord], state: State) -> None:
         """Until all of them stand so."""
-        began = time.monotonic()
-        while {(await self.library.jobs.get(job.id)).state for job in jobs} != {state}:
-            assert time.monotonic() - began < within, self.said()
-            await asyncio.sleep(0.02)
+
+        async def stand_so() -> bool:
+            return {(await self.library.jobs.get(job.id)).state for job in jobs} == {state}
+
+        await eventually(stand_so, self.said)
 
     async def handed_over(self, job: JobRecord, number: int) -> None:
         """Until a worker has it for the so-manyth time after the first."""
@@ -113,15 +120,15 @@ async def test_the_next_worker_has_the_downloads_within_seconds_however_many_dep
     paths = {f"handed-{number}": f"/file/{SIZE}/handed-{number}" for number in range(3)}
     old = await workers.start()
     jobs = [await workers.submit(name, origin.url_for(path, rate=RATE)) for name, path in paths.items()]
-    await workers.until(jobs, State.RUNNING, within=20)
+    await workers.until(jobs, State.RUNNING)
     for handover in range(1, HANDOVERS + 1):
         new = await workers.start()
         old.terminate()
-        async with asyncio.timeout(5):  # less than the heartbeat timeout
+        with promised(5):  # less than the heartbeat timeout
             await asyncio.gather(*(workers.handed_over(job, handover) for job in jobs))
-        assert await asyncio.to_thread(old.wait, 10) == 0, workers.said()
+        assert await asyncio.to_thread(old.wait, PATIENCE) == 0, workers.said()
         old = new
-    await workers.until(jobs, State.COMPLETED, within=60)
+    await workers.until(jobs, State.COMPLETED)
     for job, path in zip(jobs, paths.values(), strict=True):
         row = await workers.library.jobs.get(job.id)
         assert (row.attempt, row.failure) == (1, None)
@@ -130,16 +137,16 @@ async def test_the_next_worker_has_the_downloads_within_seconds_however_many_dep
         transfers = [record.bytes_sent for record in origin.requests(path) if record.bytes_sent > 200_000]
         assert 0 <= sum(transfers) - SIZE <= RATE * HANDOVERS
     old.terminate()
-    assert await asyncio.to_thread(old.wait, 10) == 0, workers.said()
+    assert await asyncio.to_thread(old.wait, PATIENCE) == 0, workers.said()
 
 
 async def test_a_cancel_while_the_worker_stops_is_a_cancel(workers: Workers, temporal: Client, origin: Origin) -> None:
     worker = await workers.start()
     job = await workers.submit("cancelled", origin.url_for(f"/file/{SIZE}/cancelled", rate=RATE))
-    await workers.until([job], State.RUNNING, within=20)
+    await workers.until([job], State.RUNNING)
     await workers.library.jobs.request_cancel(job.id, keep_partial=False)
     await temporal.get_workflow_handle(job.id).cancel()
     worker.terminate()
-    assert await asyncio.to_thread(worker.wait, 10) == 0, workers.said()
+    assert await asyncio.to_thread(worker.wait, PATIENCE) == 0, workers.said()
     await workers.start()
-    await workers.until([job], State.CANCELLED, within=15)
+    await workers.until([job], State.CANCELLED)

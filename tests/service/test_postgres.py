@@ -11,7 +11,8 @@ from reelin.contracts.jobs import State
 from reelin.origin.server import Origin
 from tests.postgres import PostgresServer, running_postgres
 from tests.service.service import Service
-from tests.service.test_batch import names, until, whole
+from tests.service.test_batch import names, whole
+from tests.waiting import until
 
 ITEMS = 20
 

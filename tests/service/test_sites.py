@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from reelin.contracts.jobs import State
 from reelin.origin.log import answers
 from reelin.origin.server import Origin
 from tests.service.service import Service
+from tests.waiting import until
 
 NewService = Callable[..., Service]
 #: One server, two sites: a site is the host without its port.
@@ -27,13 +27,15 @@ def site(service: Service, name: str) -> dict[str, Any]:
 
 
 def until_site(service: Service, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    found: dict[str, Any] = {}
+
+    def stands_so() -> bool:
         answer = service.api.get(f"/api/sites/{name}")
-        if answer.status_code == 200 and condition(answer.json()):
-            return answer.json()  # type: ignore[no-any-return]
-        time.sleep(0.05)
-    raise AssertionError(f"{answer.text}\n{service.said()}")
+        found.update(answer.json())
+        return answer.status_code == 200 and condition(found)
+
+    until(stands_so, lambda: f"{found}\n{service.said()}")
+    return found
 
 
 def test_a_site_that_answers_429_is_asked_less_until_all_is_there(new_service: NewService, origin: Origin) -> None:
@@ -41,7 +43,7 @@ def test_a_site_that_answers_429_is_asked_less_until_all_is_there(new_service: N
     origin.clear_log()
     limits = {"max_rate": 10, "max_connections": 3, "retry_after": 1, "key": "polite"}
     urls = [origin.url_for(f"/file/100000/polite-{number}", **limits) for number in range(40)]
-    jobs = [service.wait(job.id, within=110) for job in [service.submit(url) for url in urls]]
+    jobs = [service.wait(job.id) for job in [service.submit(url) for url in urls]]
     assert [job.state for job in jobs] == [State.COMPLETED] * 40, service.said()
     counted = answers(record for record in origin.log if "key=polite" in record.query)
     assert counted[429] >= 1, "else nothing was tried here"
@@ -60,7 +62,7 @@ def test_a_site_that_is_shut_holds_up_no_other(new_service: NewService, origin: 
     said = until_site(service, NAME, lambda found: found["reason"] == "rate_limited")
     assert said["cooldown_until"] is not None
     others = [service.submit(f"{origin.url}/file/100000/beside-{number}") for number in range(6)]
-    assert [service.wait(job.id, within=60).state for job in others] == [State.COMPLETED] * 6
+    assert [service.wait(job.id).state for job in others] == [State.COMPLETED] * 6
     until_site(service, NAME, lambda found: found["in_use"] == 0 and found["waiting"] == 12)
     waiting = [service.job(job.id) for job in shut]
     assert {job.state for job in waiting} == {State.WAITING}
@@ -106,7 +108,7 @@ def test_leases_survive_a_kill_of_everything(new_service: NewService, origin: Or
     until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (2, 3))
     service.kill()
     service.start()
-    assert [service.wait(job.id, within=100).state for job in jobs] == [State.COMPLETED] * 5
+    assert [service.wait(job.id).state for job in jobs] == [State.COMPLETED] * 5
     assert max(job.attempt for job in jobs) <= 1
 
 
@@ -122,7 +124,7 @@ def test_an_item_of_a_limited_site_costs_one_activity_and_one_word_to_it(
 ) -> None:
     service = new_service(REELIN_UNLIMITED_SITES="", REELIN_SITE_MAX_AT_ONCE="3").start()
     batch = service.submit_list([f"{origin.url}/file/30000/one-{number}" for number in range(12)])
-    assert service.wait(batch.id, within=100).state is State.COMPLETED, service.said()
+    assert service.wait(batch.id).state is State.COMPLETED, service.said()
     for item in service.items(batch.id):
         seen = events(service, item.id)
         assert seen["ACTIVITY_TASK_SCHEDULED"] == 1, "it was not run just to ask"
@@ -171,15 +173,13 @@ def test_a_list_on_a_limited_site_survives_kills_of_everything_and_of_temporal(
     service.start()
     until_completed(service, batch.id, 5)
     service.temporal().kill()
-    assert service.wait(batch.id, within=110).state is State.COMPLETED, service.said()
+    assert service.wait(batch.id).state is State.COMPLETED, service.said()
     assert max(item.attempt for item in service.items(batch.id)) <= 1
     until_site(service, ADDRESS, lambda found: (found["in_use"], found["waiting"]) == (0, 0))
 
 
 def until_completed(service: Service, batch_id: str, number: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if service.counts(batch_id).completed >= number:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{service.counts(batch_id)}\n{service.said()}")
+    until(
+        lambda: service.counts(batch_id).completed >= number,
+        lambda: f"{service.counts(batch_id)}\n{service.said()}",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,8 +16,9 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from reelin.activities import Places
-from reelin.activities.places import REFUSALS_AT_ONCE, STILL_SECONDS
+from reelin.activities.places import REFUSALS_AT_ONCE, SECONDS_PER_REFUSAL, STILL_SECONDS
 from reelin.worker.slots import download_tuner
+from tests.waiting import PATIENCE, eventually
 
 PLACES = 4
 
@@ -86,7 +88,7 @@ class Crowd:
         ]
 
     async def until_seen(self, site: str, number: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while self.seen.count(site) < number:
                 await asyncio.sleep(0.02)
 
@@ -102,7 +104,7 @@ async def test_a_new_site_comes_through_a_full_worker_and_past_those_that_stand_
         await crowd.until_seen("slow", PLACES)
         for site in ("one", "other"):
             [new] = await crowd.send(site)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 await new.result()
         assert crowd.most == PLACES + 1
         crowd.go_on.set()
@@ -119,7 +121,7 @@ async def test_a_guest_who_is_slow_too_keeps_no_other_out(crowd: Crowd) -> None:
         await crowd.until_seen("slow guest", 1)
         await asyncio.sleep(STILL_SECONDS)
         [new] = await crowd.send("new")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             await new.result()
         crowd.go_on.set()
         await asyncio.gather(*(each.result() for each in slow))
@@ -135,18 +137,19 @@ async def test_nobody_is_sent_away_while_places_change_hands(crowd: Crowd) -> No
 
 
 async def test_a_full_worker_with_nobody_to_let_in_asks_now_and_then_only(crowd: Crowd) -> None:
+    began = time.monotonic()
     async with crowd.working():
         await crowd.send(*["slow"] * 40)
         await crowd.until_seen("slow", PLACES)
-        await asyncio.sleep(10)
-        assert 0 < crowd.refused <= REFUSALS_AT_ONCE + 2 * 10
+        await eventually(lambda: crowd.refused > REFUSALS_AT_ONCE + 4)
+        assert crowd.refused <= REFUSALS_AT_ONCE + 1 + (time.monotonic() - began) / SECONDS_PER_REFUSAL
         assert crowd.most == PLACES
         crowd.go_on.set()
         await crowd.until_seen("slow", 40)
 
 
 async def test_a_worker_that_looks_for_guests_stops_at_once(crowd: Crowd) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         async with crowd.working():
             await crowd.send(*["slow"] * 10)
             await crowd.until_seen("slow", PLACES)

@@ -10,6 +10,7 @@ import pytest
 
 from reelin.process import Attention
 from reelin.worker.slots import TASKS_OF_A_KIND, TASKS_WHILE_ATTENDED, WorkflowSlots
+from tests.waiting import PATIENCE
 
 
 class Clock:
@@ -28,7 +29,7 @@ class Queue:
         self._context: Any = SimpleNamespace(is_sticky=sticky)
 
     async def reserve(self) -> Any:
-        return await asyncio.wait_for(self._slots.reserve_slot(self._context), 2)
+        return await asyncio.wait_for(self._slots.reserve_slot(self._context), PATIENCE)
 
     async def is_full(self) -> bool:
         waiting = asyncio.create_task(self._slots.reserve_slot(self._context))
@@ -90,4 +91,4 @@ async def test_who_waits_for_the_processor_goes_on_when_nobody_comes_any_more() 
     new = Queue(WorkflowSlots(attention), sticky=False)
     attention.called()
     for _ in range(TASKS_OF_A_KIND):
-        await new.reserve()  # within two seconds: attention lasts half of one
+        await new.reserve()

@@ -15,12 +15,13 @@ from temporalio.exceptions import CancelledError
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.work import LEASE_GRANTED, PAUSE, RESUME, Attempt, FetchResult
+from tests.waiting import PATIENCE
 from tests.workflows.conftest import Stage
 from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, WANTED, Script, failing
 
 
 async def until_tried(script: Script, times: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while len(script.attempts) < times:
             await asyncio.sleep(0.02)
 
@@ -32,7 +33,7 @@ async def happened(handle: WorkflowHandle[Any, Any], what: str) -> list[Any]:
 
 async def until_answered(handle: WorkflowHandle[Any, Any], times: int) -> None:
     """So many of its activities have ended."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while len(await happened(handle, "activity_task_completed_event_attributes")) < times:
             await asyncio.sleep(0.02)
 
@@ -149,7 +150,7 @@ async def test_a_download_that_is_paused_in_line_asks_again_when_it_goes_on(stag
     handle = await stage.start(script)
     await until_answered(handle, 1)
     await handle.signal(PAUSE)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not script.paused:
             await asyncio.sleep(0.02)
     await handle.signal(RESUME)

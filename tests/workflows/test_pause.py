@@ -14,12 +14,13 @@ from temporalio.exceptions import CancelledError
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
 from reelin.contracts.work import PAUSE, PLAYLIST_WORKFLOW, RESUME, Advance, Attempt, FetchResult, JobRequest
+from tests.waiting import PATIENCE
 from tests.workflows.conftest import Stage
 from tests.workflows.script import DONE, EXPANDED, IS_PLAYLIST, Script, failing
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not true():
             await asyncio.sleep(0.02)
 

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.sites import CONFIGURE, Ask, Configure, Done, StoredSite, Words, site_workflow_id
+from tests.waiting import PATIENCE
 from tests.workflows.conftest import SUGGEST_NEW_AFTER, SiteHandle, Stage
 
 
@@ -64,7 +65,7 @@ class Scene:
 
 async def eventually(condition: Callable[[], bool], said: Callable[[], str] = lambda: "") -> None:
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await asyncio.sleep(0.02)
     except TimeoutError as error:
