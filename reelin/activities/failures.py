@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.work import FailureReport, JobRequest
+from reelin.engine.disk import STORAGE_ERRORS
 from reelin.errors import MediaFailure, PlaylistFound, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,9 @@ def reporting_failures(job: JobRequest) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise _failed(FailureKind.DISK_FULL, "There is no space left on the disk.") from None
+        if error.errno in STORAGE_ERRORS:
+            message = f"The disk of the media folder is in trouble: {error.strerror}."
+            raise _failed(FailureKind.STORAGE_UNAVAILABLE, message) from None
         log.exception("the file system refused", job_id=job.job_id)
         raise _failed(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.") from None
     except Exception:

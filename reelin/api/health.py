@@ -41,6 +41,7 @@ class Readiness(Message):
     temporal: Check
     worker: Check
     disk: Check
+    media: Check
     degraded: tuple[str, ...] = ()
 
 
@@ -50,6 +51,7 @@ _READY = {
     "temporal": {"ok": True, "reason": None},
     "worker": {"ok": False, "reason": "No worker listens on reelin-downloads. Start one with `reelin worker`."},
     "disk": {"ok": True, "reason": None},
+    "media": {"ok": True, "reason": None},
     "degraded": [],
 }
 
@@ -58,6 +60,7 @@ class HealthRoutes:
     def __init__(self, parts: Parts) -> None:
         self._library = parts.library
         self._control = parts.control
+        self._media = parts.media
         self._disk = Disk(parts.settings.media_dir, parts.settings.min_free_bytes)
 
     def router(self) -> APIRouter:
@@ -80,15 +83,17 @@ class HealthRoutes:
         return Alive()
 
     async def ready(self) -> Response:
-        """Database, Temporal, a worker on every task queue, and room on the disk. 503 if one of them is missing."""
-        database, temporal, worker, disk = await asyncio.gather(
+        """Database, Temporal, a worker on every task queue, the media folder and room on its disk. 503 if one of them
+        is missing."""
+        database, temporal, worker, disk, media = await asyncio.gather(
             _checked("The database", _database(self._library)),
             _checked("Temporal", self._control.check()),
             _checked("Temporal", _worker(self._control)),
-            _checked("The media folder", asyncio.to_thread(_room, self._disk)),
+            _checked("The media folder", self._media.threads.run(_room, self._disk)),
+            _checked("The media folder", self._media.trouble()),
         )
-        ok = database.ok and temporal.ok and worker.ok and disk.ok
-        readiness = Readiness(ok=ok, database=database, temporal=temporal, worker=worker, disk=disk)
+        ok = all(check.ok for check in (database, temporal, worker, disk, media))
+        readiness = Readiness(ok=ok, database=database, temporal=temporal, worker=worker, disk=disk, media=media)
         return Response(readiness.model_dump_json(), 200 if ok else 503, media_type="application/json")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reelin.activities import MediaFolder
 from reelin.api.control import WorkflowControl
 from reelin.api.hub import Hub
 from reelin.library import Library
@@ -18,4 +19,5 @@ class Parts:
     library: Library
     hub: Hub
     control: WorkflowControl
+    media: MediaFolder
     temporal_ui: str | None = None

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from temporalio.client import Client
 
-from reelin.activities import SiteDesk
+from reelin.activities import MediaFolder, SiteDesk
 from reelin.api.app import create_app
 from reelin.api.dispatcher import Dispatcher
 from reelin.api.hosts import is_loopback
@@ -19,6 +19,7 @@ from reelin.api.parts import Parts
 from reelin.api.reconciler import Reconciler
 from reelin.api.temporal_control import TemporalControl
 from reelin.api.view import LinkMaker
+from reelin.engine.filethreads import FileThreads
 from reelin.errors import StartupError
 from reelin.library import Library
 from reelin.logs import configure_logs
@@ -53,6 +54,12 @@ class ApiServer:
                 library=library,
                 hub=self._hub,
                 control=TemporalControl(client, self._dispatcher, attention or Attention()),
+                media=MediaFolder(
+                    library,
+                    FileThreads("media-api"),
+                    media_dir=settings.media_dir,
+                    scratch_dir=settings.scratch_dir,
+                ),
                 temporal_ui=temporal_ui,
             )
         )

@@ -18,6 +18,7 @@ class FailureKind(StrEnum):
     EXPIRED_URL = "expired_url"  #: 403 on a media URL that extraction gave.
     RESUME_CONFLICT = "resume_conflict"  #: What was fetched does not fit what the site serves or announces.
     DISK_FULL = "disk_full"  #: No space beside what other downloads claim, or over quota.
+    STORAGE_UNAVAILABLE = "storage_unavailable"  #: The media folder is not there, only to be read, or does not answer.
     NOT_LIVE_YET = "not_live_yet"  #: A premiere or a stream that has not begun.
     PROCESSING = "processing"  #: ffmpeg failed, or the file that came out cannot be opened.
     NOT_FOUND = "not_found"  #: 404, 410, removed.
@@ -61,6 +62,8 @@ REMEDIES: dict[FailureKind, str] = {
     FailureKind.EXPIRED_URL: "Retry the job: it asks the site for fresh media addresses.",
     FailureKind.RESUME_CONFLICT: "Retry the job: it starts this file from the beginning.",
     FailureKind.DISK_FULL: "Free some space on the disk of the media folder; the job goes on from where it stands.",
+    FailureKind.STORAGE_UNAVAILABLE: "Mount the disk of the media folder, or give Reelin the right to write there; the "
+    "job goes on by itself from where it stands. To begin with another folder on purpose, run `reelin adopt`.",
     FailureKind.NOT_LIVE_YET: "The video has not begun. Retry the job after its announced time.",
     FailureKind.PROCESSING: "Try another container or preset; `reelin doctor` shows whether ffmpeg works.",
     FailureKind.NOT_FOUND: "Check the URL in a browser; the video may have been removed.",

@@ -27,6 +27,7 @@ from reelin.temporal import connect
 from tests.activities.test_courier import words_to
 from tests.activities.test_fetch import ScriptedEngine, Silence
 from tests.library.samples import failure, new_job
+from tests.media import THREADS, adopted, media_folder
 
 LIMITED = MediaFailure("rate_limited", "Slow down.", retry_after_seconds=7)
 
@@ -45,8 +46,8 @@ class Counter:
             engine=self.engine,
             library=library,
             bus=MemoryBus(),
-            scratch=Scratch(folder / "scratch"),
-            media_dir=folder,
+            scratch=Scratch(folder / "scratch", THREADS),
+            media=media_folder(library, folder, scratch="scratch"),
             bell=Silence(),
             desk=self.desk,
             places=Places(16),
@@ -75,7 +76,7 @@ class Counter:
 async def opened(tmp_path: Path, temporal: Client) -> AsyncIterator[tuple[Library, Client, Path]]:
     library = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
     await library.open()
-    (tmp_path / "media").mkdir()
+    await adopted(library, tmp_path / "media", scratch="scratch")
     yield library, temporal, tmp_path / "media"
     await library.close()
 

@@ -30,6 +30,7 @@ async def test_ready_means_every_part_answers(api: Api) -> None:
         "temporal": well,
         "worker": well,
         "disk": well,
+        "media": well,
         "degraded": [],
     }
 

@@ -22,7 +22,8 @@ from reelin.contracts.jobs import FINAL_STATES, Counts, Job, State
 class Service:
     """`reelin up` on a data folder. Start it, stop it, kill it, start it again: the folder stays."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, program: str = "reelin.cli", **environment: str) -> None:
+        self._program = program
         self.data_dir = folder / "data"
         self.media_dir = self.data_dir / "media"
         self.log = folder / "up.log"
@@ -42,7 +43,7 @@ class Service:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "reelin.cli", "up"],
+                [sys.executable, "-m", self._program, "up"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -68,6 +68,9 @@ _PART: Types = (
 _OF_DISK: dict[int, FailureKind] = {
     errno.ENOSPC: FailureKind.DISK_FULL,
     errno.EDQUOT: FailureKind.DISK_FULL,
+    errno.EROFS: FailureKind.STORAGE_UNAVAILABLE,
+    errno.EIO: FailureKind.STORAGE_UNAVAILABLE,
+    errno.ESTALE: FailureKind.STORAGE_UNAVAILABLE,
     errno.EFBIG: FailureKind.TOO_LARGE,
 }
 _STATUSES: dict[int, FailureKind] = {
