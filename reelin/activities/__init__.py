@@ -5,7 +5,9 @@ from reelin.activities.bell import Bell
 from reelin.activities.expand import ExpandActivity
 from reelin.activities.fetch import FetchActivity
 from reelin.activities.handover import Handover
+from reelin.activities.housekeeping import Housekeeping
 from reelin.activities.leases import LeaseActivities
+from reelin.activities.media import MediaFolder
 from reelin.activities.places import Places, extra_places
 from reelin.activities.presence import Presence
 from reelin.activities.probe import ProbeActivity
@@ -21,7 +23,9 @@ __all__ = [
     "ExpandActivity",
     "FetchActivity",
     "Handover",
+    "Housekeeping",
     "LeaseActivities",
+    "MediaFolder",
     "Places",
     "Presence",
     "ProbeActivity",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +13,7 @@ from temporalio import activity
 
 from reelin.activities.failures import reporting_failures
 from reelin.activities.listed import Items
+from reelin.activities.media import MediaFolder
 from reelin.activities.presence import Presence
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
@@ -44,11 +44,13 @@ class ExpandActivity:
         desk: SiteDesk,
         ring: Callable[[str], None],
         presence: Presence,
+        media: MediaFolder,
         allowed: tuple[IPNetwork, ...] = (),
     ) -> None:
         self._desk = desk
         self._ring = ring
         self._presence = presence
+        self._media = media
         self._engine = engine
         self._library = library
         self._bus = bus
@@ -92,7 +94,8 @@ class ExpandActivity:
         if batch.listing:
             async with self._desk.visiting(attempt, in_line=False):
                 with reporting_failures(job):
-                    listing = await self._look(job, reporter)
+                    async with self._media.in_use():
+                        listing = await self._look(job, reporter)
             if listing.fresh:
                 batch = await self._library.batches.expand_anew(job.job_id, job.run)
             if not await self._store(job, listing, batch.cursor):
@@ -100,7 +103,7 @@ class ExpandActivity:
             batch = await self._library.batches.expanded(
                 job.job_id, job.run, total=listing.total, truncated=listing.truncated, title=listing.title
             )
-        await asyncio.to_thread(self._scratch.drop, job.job_id)
+        await self._scratch.drop(job.job_id)
         return batch
 
     async def _look(self, job: JobRequest, reporter: Reporter) -> Listing:
@@ -108,7 +111,7 @@ class ExpandActivity:
             job_id=job.job_id,
             run=job.run,
             url=job.url,
-            scratch_dir=str(self._scratch.folder(job.job_id)),
+            scratch_dir=str(await self._scratch.folder(job.job_id)),
             options=job.options,
         )
         return await self._engine.expand(task, reporter)
@@ -119,15 +122,24 @@ class ExpandActivity:
         Each may run as soon as it is stored. False if the batch was ended or started anew meanwhile.
         """
         items = Items(job, self._allowed, single=listing.single)
-        with _opened(self._scratch.folder(job.job_id) / Path(listing.path).name) as file:
-            await asyncio.to_thread(_skip, file, cursor)
-            while page := await asyncio.to_thread(_page, file, items):
+        path = await self._scratch.folder(job.job_id) / Path(listing.path).name
+        async with self._media.in_use(), self._opened(path) as file:
+            await self._media.threads.run(_skip, file, cursor)
+            while page := await self._media.threads.run(_page, file, items):
                 await self._look_for(page)
                 start, cursor = cursor, cursor + len(page)
                 if await self._library.batches.store_page(job.job_id, job.run, page, start=start) != cursor:
                     return False
                 self._ring(job.job_id)
         return True
+
+    @asynccontextmanager
+    async def _opened(self, path: Path) -> AsyncIterator[BinaryIO]:
+        file = await self._media.threads.run(_open, path)
+        try:
+            yield file
+        finally:
+            await self._media.threads.run(file.close)
 
 
 def _refuse_too_deep(job: JobRequest) -> None:
@@ -139,12 +151,9 @@ def _refuse_too_deep(job: JobRequest) -> None:
         )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> BinaryIO:
     """Never through a link: the folder belongs to a process that handles hostile data."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def _skip(file: BinaryIO, lines: int) -> None:

@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.work import FailureReport, JobRequest
+from reelin.engine.disk import STORAGE_ERRORS
 from reelin.errors import MediaFailure, PlaylistFound, Unavailable, is_exhaustion
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,10 @@ def _own_fault(job: JobRequest, error: Exception) -> ApplicationError:
         return _failed(FailureKind.INTERNAL, "Something went wrong inside Reelin.")
     if error.errno in _NO_SPACE:
         return _failed(FailureKind.DISK_FULL, "There is no space left on the disk.")
+    if error.errno in STORAGE_ERRORS:
+        return _failed(
+            FailureKind.STORAGE_UNAVAILABLE, f"The disk of the media folder is in trouble: {error.strerror}."
+        )
     log.error("the file system refused", job_id=job.job_id, exc_info=error)
     return _failed(FailureKind.INTERNAL, f"The file system refused: {error.strerror}.")
 

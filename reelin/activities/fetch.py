@@ -1,19 +1,18 @@
-"""Download one video, publish its files, and record the outcome."""
+"""Download one video, and have its files published and the outcome recorded."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from temporalio import activity
 
-from reelin.activities import publish
 from reelin.activities.attempt import nothing_to_do
 from reelin.activities.bell import ItemListener
 from reelin.activities.exclusive import Exclusive
 from reelin.activities.failures import reporting_failures
-from reelin.activities.found import find_unknown_files
+from reelin.activities.media import MediaFolder
 from reelin.activities.places import Places
+from reelin.activities.publisher import Publisher
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
 from reelin.activities.site import SiteDesk, Visit, ask_of
@@ -22,13 +21,13 @@ from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
 from reelin.engine.seam import DownloadTask, Engine, Report
 from reelin.errors import PlaylistFound
-from reelin.library import Library, Publication
+from reelin.library import Library
 from reelin.library.unbroken import to_its_end
 from reelin.progress import ProgressBus
 
 
 class FetchActivity:
-    """`media_dir` is where finished files go; `scratch` holds what is not finished."""
+    """`media` is where finished files go; `scratch` holds what is not finished."""
 
     def __init__(
         self,
@@ -37,7 +36,7 @@ class FetchActivity:
         library: Library,
         bus: ProgressBus,
         scratch: Scratch,
-        media_dir: Path,
+        media: MediaFolder,
         bell: ItemListener,
         desk: SiteDesk,
         places: Places,
@@ -47,11 +46,11 @@ class FetchActivity:
         self._library = library
         self._bus = bus
         self._scratch = scratch
-        self._media_dir = media_dir
+        self._media = media
+        self._publisher = Publisher(library=library, media=media, scratch=scratch)
         self._desk = desk
         self._places = places
         self._running = Exclusive()
-        self._naming = asyncio.Lock()
 
     @activity.defn(name=FETCH)
     async def fetch(self, attempt: Attempt) -> FetchResult:
@@ -93,7 +92,7 @@ class FetchActivity:
             there_already = waits or FetchResult(state=State.WAITING, lease_wanted=True)
         if there_already is not None:
             if there_already.state is State.COMPLETED:
-                self._scratch.drop(attempt.job.job_id)
+                await self._scratch.drop(attempt.job.job_id)
             await self._bell.item_changed(attempt.job.job_id)
             return there_already
         reporter = Reporter(attempt, self._bus)
@@ -117,24 +116,18 @@ class FetchActivity:
         """Everything up to the files standing in the scratch folder, or in part in the media folder already."""
         job = attempt.job
         with reporting_failures(job):
-            if attempt.fresh:
-                self._scratch.drop_once(job.job_id, f"{job.run}/{attempt.number}")
-            scratch = self._scratch.folder(job.job_id)
-            plan = publish.read_plan(job, scratch)
-            downloaded = plan.downloaded if plan else await self._download(job, scratch, reporter)
+            async with self._media.in_use():
+                if attempt.fresh:
+                    await self._scratch.drop_once(job.job_id, f"{job.run}/{attempt.number}")
+                downloaded = await self._publisher.begun(job)
+                if downloaded is None:
+                    downloaded = await self._download(job, await self._scratch.folder(job.job_id), reporter)
             reporter(Report(phase=Phase.PUBLISHING, progress=reporter.newest.progress, title=downloaded.metadata.title))
             return downloaded
 
     async def _published(self, job: JobRequest, downloaded: Downloaded) -> FetchResult:
         with reporting_failures(job):
-            own = await self._own_paths(job)
-            scratch = self._scratch.folder(job.job_id)
-            found = await find_unknown_files(
-                self._library, job, downloaded, scratch=scratch, media_dir=self._media_dir, own=own
-            )
-            async with self._naming:
-                plan = await asyncio.to_thread(self._move, job, downloaded, own, found)
-            return await self._record(job, plan)
+            return await self._publisher.publish(job, downloaded)
 
     async def _download(self, job: JobRequest, scratch: Path, reporter: Reporter) -> Downloaded:
         task = DownloadTask(
@@ -147,49 +140,6 @@ class FetchActivity:
             may_be_playlist=job.kind is Kind.AUTO,
         )
         return await self._engine.download(task, reporter)
-
-    def _move(
-        self, job: JobRequest, downloaded: Downloaded, own: frozenset[str], found: frozenset[str]
-    ) -> publish.Plan:
-        """In a thread: moving files may wait for the disk."""
-        scratch = self._scratch.folder(job.job_id)
-        plan = publish.read_plan(job, scratch) or publish.make_plan(job, downloaded, self._media_dir, own, found)
-        while True:
-            publish.write_plan(plan, scratch)
-            try:
-                publish.carry_out(plan, scratch, self._media_dir, own)
-            except FileExistsError:
-                # Another process took a name between plan and move. Nothing was overwritten: choose again.
-                plan = publish.choose_again(plan, job, scratch, self._media_dir, own)
-            except FileNotFoundError:
-                publish.forget_plan(scratch)  # somebody took a file away: the next attempt fetches it again
-                raise
-            else:
-                return plan
-
-    async def _own_paths(self, job: JobRequest) -> frozenset[str]:
-        return frozenset(file.path for file in await self._library.videos.files_of_job(job.job_id))
-
-    async def _record(self, job: JobRequest, plan: publish.Plan) -> FetchResult:
-        """The transaction in which the download becomes true, and after it the tidying."""
-        metadata = plan.downloaded.metadata
-        publication = Publication(
-            job_id=job.job_id,
-            run=job.run,
-            owner=job.owner,
-            url=job.url,
-            metadata=metadata,
-            files=plan.published(),
-        )
-        result = await self._library.videos.publish(publication)
-        if result is None:
-            # Cancelled, forgotten or started anew meanwhile: nobody would ever find these files. Unless another
-            # worker, which Temporal took for lost, has recorded them: then they are the job's, and stay.
-            await asyncio.to_thread(publish.take_back, plan, self._media_dir, await self._own_paths(job))
-            return FetchResult(state=State.CANCELLED)
-        await asyncio.to_thread(publish.drop_obsolete, plan, self._media_dir)
-        await asyncio.to_thread(self._scratch.drop, job.job_id)
-        return FetchResult(state=State.COMPLETED, title=metadata.title, result=result)
 
     async def _note_video(self, job: JobRequest, reporter: Reporter) -> None:
         """A job that fails or waits is easier to recognise by its title."""

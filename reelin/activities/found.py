@@ -6,15 +6,16 @@ instead of putting a second one beside it as "(2)".
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
 from pydantic import ValidationError
 
+from reelin.activities.media import MediaFolder
 from reelin.activities.naming import relative_path
 from reelin.activities.publish import Plan, stem_of
 from reelin.activities.scratch import PLAN_SUFFIX, plan_of
@@ -25,23 +26,33 @@ from reelin.library import Library
 log = structlog.get_logger(__name__)
 
 _BLOCK_BYTES = 1 << 20
+_SLOWEST_READ_BYTES_PER_SECOND = 1_000_000
 #: "(2)", "(3)" and so on are looked at so far.
 _MOST_NAMES = 100
 
 
 async def find_unknown_files(
-    library: Library, job: JobRequest, downloaded: Downloaded, *, scratch: Path, media_dir: Path, own: frozenset[str]
+    library: Library,
+    job: JobRequest,
+    downloaded: Downloaded,
+    *,
+    media: MediaFolder,
+    media_id: str,
+    scratch: Path,
+    own: frozenset[str],
 ) -> frozenset[str]:
     """Paths of files that are equal to what was downloaded, and that nobody has: at most one for each file.
 
     `own` are the job's already. Files of equal size are read as a whole.
     """
-    equal = await asyncio.to_thread(_find_equal, job, downloaded, scratch, media_dir, own)
+    look = partial(_find_equal, job, downloaded, scratch, media.media_dir, own)
+    reading = sum(file.size_bytes for file in downloaded.files) / _SLOWEST_READ_BYTES_PER_SECOND
+    equal = await media.threads.run_alone(job.job_id, reading, look)
     if not equal:
         return frozenset()
     # In this order: what is published meanwhile stands in a plan before it stands in a row.
-    in_plans = await asyncio.to_thread(_paths_in_plans, scratch)
-    in_rows = await library.videos.claimed_paths([path for paths in equal.values() for path in paths])
+    in_plans = await media.threads.run(_paths_in_plans, scratch)
+    in_rows = await library.videos.claimed_paths(media_id, [path for paths in equal.values() for path in paths])
     found = _choose(equal, in_plans | in_rows)
     if found:
         log.info("taking over files that stand in the media folder already", job_id=job.job_id, files=len(found))

@@ -9,11 +9,15 @@ import string
 import unicodedata
 from collections.abc import Callable, Mapping
 
+from reelin.contracts.failures import FailureKind
 from reelin.contracts.media import Metadata
 from reelin.contracts.options import DEFAULT_FILENAME, RESERVED_NAME
+from reelin.errors import MediaFailure
 
 MAX_STEM_BYTES = 180
 UNKNOWN = "unknown"
+#: To look for a free name among more of them takes seconds for each file.
+MAX_NAMESAKES = 10_000
 
 #: What some system reads as a separator, a wildcard, a stream, a redirection or a variable.
 _REPLACED = str.maketrans({**dict.fromkeys('/\\:*?"<>|', "_"), "$": "_", "%": "_", "`": "_"})
@@ -42,13 +46,20 @@ def relative_path(folder: str | None, stem: str, suffix: str, taken: Callable[[s
     """The first free path below the media folder: `stem` itself, then `stem (2)`, `stem (3)` and so on.
 
     `folder` is one that `contracts.options.check_folder` took; `suffix` begins with its dot (`.mp4`, `.en.vtt`).
+    Raises MediaFailure where too many of that name are there.
     """
     prefix = f"{folder}/" if folder else ""
-    number, path = 1, f"{prefix}{stem}{suffix}"
-    while taken(path):
-        number += 1
-        path = f"{prefix}{stem} ({number}){suffix}"
-    return path
+    if not taken(f"{prefix}{stem}{suffix}"):
+        return f"{prefix}{stem}{suffix}"
+    numbered = (f"{prefix}{stem} ({number}){suffix}" for number in range(2, MAX_NAMESAKES + 1))
+    free = next((path for path in numbered if not taken(path)), None)
+    if free is None:
+        raise MediaFailure(
+            FailureKind.BAD_OPTIONS,
+            f"options.filename: there are {MAX_NAMESAKES:,} files named {stem!r} already. "
+            "Choose a template with {id}.",
+        )
+    return free
 
 
 def _fields(metadata: Metadata, preset: str, index: int | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ from temporalio import activity
 
 from reelin.activities.attempt import begin
 from reelin.activities.failures import reporting_failures
+from reelin.activities.media import MediaFolder
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
 from reelin.activities.site import SiteDesk
@@ -20,7 +21,17 @@ from reelin.progress import ProgressBus
 class ProbeActivity:
     """A person waits for the answer, so it stands in no line; but what the site complains of, it hears."""
 
-    def __init__(self, *, engine: Engine, library: Library, bus: ProgressBus, scratch: Scratch, desk: SiteDesk) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        library: Library,
+        bus: ProgressBus,
+        scratch: Scratch,
+        media: MediaFolder,
+        desk: SiteDesk,
+    ) -> None:
+        self._media = media
         self._engine = engine
         self._library = library
         self._bus = bus
@@ -43,18 +54,19 @@ class ProbeActivity:
     async def _extract(self, attempt: Attempt, reporter: Reporter) -> Extracted:
         job = attempt.job
         with reporting_failures(job):
-            task = ExtractTask(
-                job_id=job.job_id,
-                url=job.url,
-                scratch_dir=str(self._scratch.folder(job.job_id)),
-                options=job.options,
-            )
-            return await self._engine.extract(task, reporter)
+            async with self._media.in_use():
+                task = ExtractTask(
+                    job_id=job.job_id,
+                    url=job.url,
+                    scratch_dir=str(await self._scratch.folder(job.job_id)),
+                    options=job.options,
+                )
+                return await self._engine.extract(task, reporter)
 
     async def _record(self, attempt: Attempt, extracted: Extracted) -> FetchResult:
         job, title = attempt.job, extracted.metadata.title
         result = extracted.model_dump(mode="json", exclude={"metadata"})
         result = {**extracted.metadata.model_dump(mode="json"), **result}
         await self._library.jobs.complete_info(job.job_id, job.run, title=title, result=result)
-        self._scratch.drop(job.job_id)
+        await self._scratch.drop(job.job_id)
         return FetchResult(state=State.COMPLETED, title=title)

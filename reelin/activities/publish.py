@@ -6,12 +6,14 @@ Running it again reads the plan and does what is left of it.
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 from pathlib import Path
 
+import structlog
 from pydantic import ValidationError
 
+from reelin.activities.moving import make_folder, move_file, refusing
 from reelin.activities.naming import published_stem, relative_path
 from reelin.activities.scratch import plan_of
 from reelin.contracts.media import Downloaded, ScratchFile
@@ -19,6 +21,8 @@ from reelin.contracts.model import Message
 from reelin.contracts.options import DEFAULT_FILENAME
 from reelin.contracts.work import JobRequest
 from reelin.library import PublishedFile
+
+log = structlog.get_logger(__name__)
 
 
 class Move(Message):
@@ -73,7 +77,11 @@ def make_plan(
     chosen: list[Move] = []
 
     def taken(path: str) -> bool:
-        return path not in own | found and ((media_dir / path).exists() or any(move.path == path for move in chosen))
+        if any(move.path == path for move in chosen):
+            return True
+        standing = media_dir / path
+        # A link that leads nowhere takes its name all the same.
+        return os.path.lexists(standing) and not (path in own | found and standing.is_file())
 
     for file in downloaded.files:
         chosen.append(Move(file=file, path=relative_path(job.options.folder, stem, file.suffix, taken)))
@@ -107,7 +115,7 @@ def take_back(plan: Plan, media_dir: Path, own: frozenset[str]) -> None:
     """Removes what was moved for a job that nobody wants any more; what was there before stays."""
     for move in plan.moves:
         if move.path not in own and move.path not in plan.found:
-            (media_dir / move.path).unlink(missing_ok=True)
+            _remove(media_dir / move.path)
 
 
 def write_plan(plan: Plan, scratch: Path) -> None:
@@ -121,55 +129,35 @@ def write_plan(plan: Plan, scratch: Path) -> None:
 
 
 def carry_out(plan: Plan, scratch: Path, media_dir: Path, own: frozenset[str]) -> None:
-    """Moves what has not been moved yet. Raises FileExistsError if somebody took a name meanwhile: plan again."""
+    """Moves what has not been moved yet.
+
+    Raises NameTaken if somebody took a name meanwhile: plan again. MediaFailure (`bad_options`) where a file cannot
+    stand at its path, OSError where the disk is in the way.
+    """
     for move in plan.moves:
         source, target = scratch / move.file.name, media_dir / move.path
-        _refuse_outside(target, media_dir)
-        if move.path in plan.found and source.exists() and target.exists():
+        make_folder(media_dir, move.path.rpartition("/")[0])
+        if move.path in plan.found and os.path.lexists(source) and target.exists():
             source.unlink()  # nothing is overwritten: the one that is there stays
-        elif source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _move(source, target, replace=move.path in own)
-            _sync_folder(target.parent)
+        elif os.path.lexists(source):
+            with refusing(move.path, "options.filename"):
+                move_file(source, target, replace=move.path in own)
         elif not target.exists():
-            raise FileNotFoundError(f"{move.path} is neither in the scratch folder nor in the media folder")
+            raise FileNotFoundError(errno.ENOENT, "A downloaded file is neither in the scratch nor in the media folder")
 
 
 def drop_obsolete(plan: Plan, media_dir: Path) -> None:
+    """The download is true already: what resists stays, and belongs to nobody."""
     for path in plan.obsolete:
-        (media_dir / path).unlink(missing_ok=True)
+        _remove(media_dir / path)
 
 
 def forget_plan(scratch: Path) -> None:
     plan_of(scratch).unlink(missing_ok=True)
 
 
-def _refuse_outside(target: Path, media_dir: Path) -> None:
-    """The names were made safe; a symbolic link in the media folder could still lead out of it."""
-    if not target.parent.resolve().is_relative_to(media_dir.resolve()):
-        raise PermissionError("The folder leads out of the media folder")
-
-
-def _move(source: Path, target: Path, *, replace: bool) -> None:
-    if replace:
-        source.replace(target)
-        return
+def _remove(path: Path) -> None:
     try:
-        os.link(source, target)  # unlike a rename, a link never overwrites what another download put there
-    except FileExistsError:
-        if not source.samefile(target):
-            raise
-    except OSError:
-        if target.exists():
-            raise FileExistsError(str(target)) from None
-        shutil.move(source, target)  # a file system without hard links
-        return
-    source.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("a file could not be removed from the media folder", name=path.name, reason=error.strerror)

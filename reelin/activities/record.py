@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from temporalio import activity
 
 from reelin.activities.bell import ItemListener
@@ -70,7 +68,7 @@ class RecordActivities:
     async def record_cancelled(self, job: JobRequest) -> None:
         row = await self._library.jobs.find(job.job_id)
         if row is None or (row.run == job.run and not row.keep_partial and row.state != "completed"):
-            await asyncio.to_thread(self._scratch.drop, job.job_id)
+            await self._scratch.drop(job.job_id)
         await self._library.jobs.cancel(job.job_id, job.run)
         if row is not None and row.run == job.run:
             self._desk.give_back(job.site, job.job_id, row.lease)

@@ -84,6 +84,7 @@ FILE: dict[str, Any] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "url": "/api/videos/v-0a1b2c3d4e5f60718293a4b5/files/f-1d2c3b4a59687766554433ff",
     "role": "media",
+    "missing_since": None,
 }
 VIDEO: dict[str, Any] = {
     "id": "v-0a1b2c3d4e5f60718293a4b5",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from pathlib import Path
@@ -17,10 +16,12 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
+from reelin.api.handlers import RETRY_AFTER_SECONDS
 from reelin.api.lost import note_lost
 from reelin.api.parts import Parts
 from reelin.api.problems import FieldError, documented, problem_response
 from reelin.contracts.model import Request
+from reelin.errors import MediaFailure
 from reelin.library import FileRecord
 
 #: What a browser may show in place. Everything else is a download: a page or a drawing could carry a script.
@@ -64,7 +65,7 @@ class FileRoutes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._videos = parts.library.videos
-        self._media_dir = parts.settings.media_dir
+        self._media = parts.media
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api/videos", tags=["videos"])
@@ -74,7 +75,7 @@ class FileRoutes:
             self.read,
             summary="A file's bytes",
             response_class=FileResponse,
-            responses={**_DOCUMENTED, **documented(401, 404, 416, 422)},
+            responses={**_DOCUMENTED, **documented(401, 404, 416, 422, 503)},
         )
         router.add_api_route(path, self.read, methods=["HEAD"], include_in_schema=False)
         return router
@@ -92,12 +93,26 @@ class FileRoutes:
         headers = _headers(file, download=query.download)
         if if_none_match is not None and _matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        found = await asyncio.to_thread(_found, self._media_dir, file.path)
+        away = await self._why_not_here(file)
+        if away is not None:
+            return _not_here(request.url.path, away)
+        found = await self._media.threads.run(_found, self._media.media_dir, file.path)
         if found is None:
             await note_lost(self._parts, (file,))
-            return _gone(request.url.path, file)
+            return _gone(request.url.path)
+        if file.missing_since is not None:
+            await note_lost(self._parts, (file,))
         path, status = found
         return _MediaFile(path, headers=headers, media_type=_media_type(file.path), stat_result=status)
+
+    async def _why_not_here(self, file: FileRecord) -> str | None:
+        """Nothing can be said of a file whose folder is not here: it is neither there nor gone."""
+        try:
+            if file.media_id == await self._media.identify():
+                return None
+            return await self._media.trouble() or "The file is in another worker's media folder."
+        except MediaFailure as failure:
+            return failure.message
 
 
 class _MediaFile(FileResponse):
@@ -167,7 +182,12 @@ def _matches(if_none_match: str, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def _gone(instance: str, file: FileRecord) -> Response:
+def _not_here(instance: str, reason: str) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return problem_response(503, f"The file cannot be read. {reason}", instance=instance, headers=headers)
+
+
+def _gone(instance: str) -> Response:
     message = "The file is no longer in the media folder."
     remedy = "To fetch it again, submit the video's URL again."
     errors = [FieldError(field="file_id", message=message, remedy=remedy)]

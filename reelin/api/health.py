@@ -42,6 +42,7 @@ class Readiness(Message):
     worker: Check
     disk: Check
     data_disk: Check = Field(description="Where the databases stand")
+    media: Check
     degraded: tuple[str, ...] = ()
 
 
@@ -52,6 +53,7 @@ _READY = {
     "worker": {"ok": False, "reason": "No worker listens on reelin-downloads. Start one with `reelin worker`."},
     "disk": {"ok": True, "reason": None},
     "data_disk": {"ok": True, "reason": None},
+    "media": {"ok": True, "reason": None},
     "degraded": [],
 }
 
@@ -61,6 +63,7 @@ class HealthRoutes:
         self._library = parts.library
         self._control = parts.control
         self._guests = parts.guests
+        self._media = parts.media
         self._disk = Disk(parts.settings.media_dir, parts.settings.min_free_bytes)
         self._data_disks = [Disk(folder, parts.settings.min_free_bytes) for folder in parts.settings.growing_dirs]
 
@@ -84,15 +87,17 @@ class HealthRoutes:
         return Alive()
 
     async def ready(self) -> Response:
-        """Database, Temporal, a worker on every task queue, and room on both disks. 503 if one of them is missing."""
-        database, temporal, worker, disk, data_disk = await asyncio.gather(
+        """Database, Temporal, a worker on every task queue, the media folder, and room on both disks. 503 if one of
+        them is missing."""
+        database, temporal, worker, disk, data_disk, media = await asyncio.gather(
             _checked("The database", _database(self._library)),
             _checked("Temporal", self._control.check()),
             _checked("Temporal", _worker(self._control)),
-            _checked("The media folder", asyncio.to_thread(_room, self._disk)),
+            _checked("The media folder", self._media.threads.run(_room, self._disk)),
             _checked("The data folder", asyncio.to_thread(_data_room, self._data_disks)),
+            _checked("The media folder", self._media.trouble()),
         )
-        ok = all(check.ok for check in (database, temporal, worker, disk, data_disk))
+        ok = all(check.ok for check in (database, temporal, worker, disk, data_disk, media))
         readiness = Readiness(
             ok=ok,
             database=database,
@@ -100,6 +105,7 @@ class HealthRoutes:
             worker=worker,
             disk=disk,
             data_disk=data_disk,
+            media=media,
             degraded=(self._guests.shortage,) if self._guests.full else (),
         )
         return Response(readiness.model_dump_json(), 200 if ok else 503, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Files that somebody took out of the media folder: noticed when they are asked for."""
+"""Files that somebody took out of the media folder, or put back: noticed when they are asked for."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ from reelin.library import FileRecord, NewBatch, NewJob, Submitted
 
 
 async def note_lost(parts: Parts, files: tuple[FileRecord, ...]) -> bool:
-    """Says whether one of them is gone; from now on the library knows."""
-    return await _presence(parts).note(parts.library, files)
+    """Says whether one of them is gone, or there again; from now on the library knows."""
+    return await Presence(parts.media).note(parts.library, files)
 
 
 async def submit_list(parts: Parts, new: NewBatch) -> Submitted:
     """What becomes items at once is looked for at once; the worker looks for the others."""
 
     async def look_for(page: Sequence[NewJob]) -> None:
-        await _presence(parts).note_jobs(parts.library, page)
+        await Presence(parts.media).note_jobs(parts.library, page)
 
     return await parts.library.batches.submit(new, before_page=look_for)
-
-
-def _presence(parts: Parts) -> Presence:
-    return Presence(media_dir=parts.settings.media_dir, scratch_dir=parts.settings.scratch_dir)
 
 
 async def submit_again_if_lost(parts: Parts, new: NewJob) -> Submitted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reelin.activities import MediaFolder
 from reelin.api.control import WorkflowControl
 from reelin.api.guests import Guests
 from reelin.api.hub import Hub
@@ -19,5 +20,6 @@ class Parts:
     library: Library
     hub: Hub
     control: WorkflowControl
+    media: MediaFolder
     temporal_ui: str | None = None
     guests: Guests = field(default_factory=Guests)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import uvicorn
 from temporalio.client import Client
 
-from reelin.activities import SiteDesk
+from reelin.activities import MediaFolder, SiteDesk
 from reelin.api.accepting import Acceptor
 from reelin.api.app import create_app
 from reelin.api.dispatcher import Dispatcher
@@ -23,6 +23,7 @@ from reelin.api.sites import limits_of
 from reelin.api.status import StatusMonitor
 from reelin.api.temporal_control import TemporalControl
 from reelin.api.view import LinkMaker
+from reelin.engine.filethreads import FileThreads
 from reelin.errors import StartupError
 from reelin.filelimit import open_files_limit, share
 from reelin.library import Library
@@ -62,6 +63,12 @@ class ApiServer:
                 hub=self._hub,
                 control=control,
                 guests=self._guests,
+                media=MediaFolder(
+                    library,
+                    FileThreads("media-api"),
+                    media_dir=settings.media_dir,
+                    scratch_dir=settings.scratch_dir,
+                ),
                 temporal_ui=temporal_ui,
             )
         )

@@ -24,7 +24,7 @@ from reelin.contracts.jobs import Job, Kind, State
 from reelin.contracts.model import Request
 from reelin.contracts.options import DEFAULT_PRESET, Options
 from reelin.contracts.urls import check_url
-from reelin.errors import Conflict
+from reelin.errors import Conflict, MediaFailure
 from reelin.library import FileRecord, Submitted
 
 
@@ -160,11 +160,22 @@ class ShelfRoutes:
         """Jobs stay as they are: one that still downloads the video puts it back."""
         video = await self._videos.get(video_id)
         if query.files:
-            kept = await asyncio.to_thread(_delete, self._parts.settings.media_dir, video.files)
+            await self._refuse_elsewhere(video.files)
+            kept = await self._parts.media.threads.run(_delete, self._parts.settings.media_dir, video.files)
             if kept:
                 raise Conflict(f"The file {clipped(kept, 120)!r} cannot be deleted; the video stays in the library.")
         await self._shelf.remove(video_id)
         return Response(status_code=204)
+
+    async def _refuse_elsewhere(self, files: tuple[FileRecord, ...]) -> None:
+        """Files that are not here would stay on their disk, and belong to nobody."""
+        try:
+            media_id = await self._parts.media.identify()
+        except MediaFailure as failure:
+            raise Conflict(f"{failure.message} Its files cannot be deleted now; the video stays.") from failure
+        if any(file.media_id != media_id for file in files):
+            reason = await self._parts.media.trouble() or "The files are in another worker's media folder."
+            raise Conflict(f"{reason} They cannot be deleted from here now; the video stays in the library.")
 
     def _started(self, submitted: Submitted) -> None:
         if submitted.fresh:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from pathlib import Path
+from typing import Any
 
 import structlog
 from fastapi import APIRouter
@@ -63,7 +65,7 @@ class StatsRoutes:
 
     async def look(self) -> Stats:
         """Answers without Temporal too."""
-        queues, disk = await asyncio.gather(self._queues(), asyncio.to_thread(self._disk))
+        queues, disk = await asyncio.gather(self._queues(), self._disk())
         return Stats(
             jobs=await self._jobs.tally(),
             last_minute=await self._jobs.throughput(60),
@@ -90,11 +92,15 @@ class StatsRoutes:
             streams_at_most=guests.limit.guests,
         )
 
-    def _disk(self) -> Disk | None:
-        media_dir = self._parts.settings.media_dir
+    async def _disk(self) -> Disk | None:
+        media = self._parts.media
         try:
-            folder = next(each for each in (media_dir, *media_dir.parents) if each.exists())
-            usage = shutil.disk_usage(folder)
+            usage = await media.threads.run(_usage, media.media_dir)
         except OSError:
             return None
         return Disk(total_bytes=usage.total, free_bytes=usage.free)
+
+
+def _usage(folder: Path) -> Any:
+    """Of the disk on which the folder stands, or will stand."""
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists()))

@@ -21,6 +21,9 @@ from reelin.library import FileRecord, VideoFilter, VideoRecord, VideoState
 
 class VideoFile(ResultFile):
     role: Role
+    missing_since: datetime | None = Field(
+        None, description="It was looked for and is not in the media folder; a new download fetches it again"
+    )
 
 
 class Video(Message):
@@ -121,4 +124,5 @@ def _file(record: FileRecord) -> VideoFile:
         sha256=record.sha256,
         url=record.url,
         role=Role(record.role),
+        missing_since=record.missing_since,
     )

@@ -8,6 +8,7 @@ import typer
 
 from reelin import __version__
 from reelin.cli.actions import cancel, pause, priority, resume, retry
+from reelin.cli.adopt import adopt
 from reelin.cli.arguments import examples
 from reelin.cli.demo.command import demo
 from reelin.cli.doctor import doctor
@@ -120,5 +121,9 @@ app.command(
 )(up)
 app.command(rich_help_panel=_SERVICE, epilog=examples("REELIN_DATABASE_URL=postgresql://… reelin serve"))(serve)
 app.command(rich_help_panel=_SERVICE, epilog=examples("TEMPORAL_ADDRESS=temporal:7233 reelin worker"))(worker)
+app.command(
+    rich_help_panel=_SERVICE,
+    epilog=examples("reelin adopt", "reelin adopt --beside", "reelin adopt --in-place-of 3f9c01ab"),
+)(adopt)
 app.command(rich_help_panel=_SERVICE, epilog=examples("reelin doctor", "reelin doctor --json"))(doctor)
 app.command(rich_help_panel=_SERVICE, epilog=examples("reelin demo"))(demo)

@@ -19,6 +19,7 @@ class FailureKind(StrEnum):
     RESUME_CONFLICT = "resume_conflict"  #: What was fetched does not fit what the site serves or announces.
     DISK_FULL = "disk_full"  #: No space beside what other downloads claim, or over quota.
     RESOURCES_EXHAUSTED = "resources_exhausted"  #: No more files, processes or memory on this machine.
+    STORAGE_UNAVAILABLE = "storage_unavailable"  #: The media folder is not there, only to be read, or does not answer.
     NOT_LIVE_YET = "not_live_yet"  #: A premiere or a stream that has not begun.
     PROCESSING = "processing"  #: ffmpeg failed, or the file that came out cannot be opened.
     NOT_FOUND = "not_found"  #: 404, 410, removed.
@@ -64,6 +65,8 @@ REMEDIES: dict[FailureKind, str] = {
     FailureKind.DISK_FULL: "Free some space on the disk of the media folder; the job goes on from where it stands.",
     FailureKind.RESOURCES_EXHAUSTED: "Nothing to do if it passes: the job goes on from where it stands. Else raise the "
     "limit of open files (`reelin doctor` says it), give Reelin more memory, or lower REELIN_MAX_DOWNLOADS.",
+    FailureKind.STORAGE_UNAVAILABLE: "Mount the disk of the media folder, or give Reelin the right to write there; the "
+    "job goes on by itself from where it stands. To begin with another folder on purpose, run `reelin adopt`.",
     FailureKind.NOT_LIVE_YET: "The video has not begun. Retry the job after its announced time.",
     FailureKind.PROCESSING: "Try another container or preset; `reelin doctor` shows whether ffmpeg works.",
     FailureKind.NOT_FOUND: "Check the URL in a browser; the video may have been removed.",

@@ -43,7 +43,7 @@ class Ledger:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else looks or claims meanwhile."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)
         descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

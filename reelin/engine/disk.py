@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+#: The disk itself, or the way to it: whoever tries again later may succeed, whatever file it was about.
+STORAGE_ERRORS = frozenset(
+    {
+        *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EREMOTEIO, errno.ETIMEDOUT),
+        *(errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+    }
+)
 #: Where nothing else is set: so much stays free, but on a small disk no more than a twentieth of it.
 DEFAULT_MIN_FREE_BYTES = 1_000_000_000
 _SHARE_OF_SMALL_DISKS = 20

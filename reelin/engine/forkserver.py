@@ -48,7 +48,7 @@ class ForkServerHandle:
     async def start(cls, launch: Launch, environment: Mapping[str, str]) -> ForkServerHandle:
         """Returns once it is warm. Raises StartupError with the last line that it wrote."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process that writes to it)
+        errors = await asyncio.to_thread(tempfile.TemporaryFile)  # it lives as long as the process that writes to it
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220  (it only forks; the warm-up is awaited below)
                 [sys.executable, "-m", PROGRAM, str(theirs.fileno())],
@@ -108,7 +108,7 @@ class ForkServerHandle:
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready
         except (TimeoutError, ForkServerLost, BrokenPipeError, ConnectionResetError) as error:
-            reason = self._last_words()
+            reason = await asyncio.to_thread(self._last_words)
             await self.close()
             raise StartupError(f"The download engine does not start: {reason}") from error
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from reelin.contracts.jobs import Phase
 from reelin.contracts.media import Downloaded, Extracted
 from reelin.engine.claims import Claim, Ledger, NoRoom
 from reelin.engine.disk import Disk, Room, amount
+from reelin.engine.filethreads import FileThreads
 from reelin.engine.seam import DownloadTask, Engine, ExpandTask, ExtractTask, Listing, Report, ReportSink
 from reelin.errors import MediaFailure
 
@@ -20,13 +22,14 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 class FrugalEngine:
     """Implements `seam.Engine` on top of another one, which it cancels for want of room (`disk_full`)."""
 
-    def __init__(self, engine: Engine, disk: Disk, ledger: Ledger) -> None:
+    def __init__(self, engine: Engine, disk: Disk, ledger: Ledger, threads: FileThreads) -> None:
         self._engine = engine
+        self._threads = threads
         self._disk = disk
         self._ledger = ledger
 
     async def download(self, task: DownloadTask, report: ReportSink) -> Downloaded:
-        watch = _Watch(Path(task.scratch_dir), self._disk, self._ledger.claim())
+        watch = _Watch(Path(task.scratch_dir), self._disk, self._ledger.claim(), self._threads)
 
         def sink(news: Report) -> None:
             report(news)
@@ -43,7 +46,7 @@ class FrugalEngine:
             running.cancel()
             watching.cancel()
             await asyncio.gather(running, watching, return_exceptions=True)
-            await asyncio.to_thread(watch.release)
+            await watch.release()
 
     async def extract(self, task: ExtractTask, report: ReportSink) -> Extracted:
         return await self._engine.extract(task, report)
@@ -55,7 +58,8 @@ class FrugalEngine:
 class _Watch:
     """Looks at the disk when a download begins, when its size becomes known, and every second."""
 
-    def __init__(self, folder: Path, disk: Disk, claim: Claim) -> None:
+    def __init__(self, folder: Path, disk: Disk, claim: Claim, threads: FileThreads) -> None:
+        self._threads = threads
         self._folder = folder
         self._disk = disk
         self._claim = claim
@@ -69,20 +73,23 @@ class _Watch:
             self._news.set()
 
     async def run(self) -> None:
-        """Until the files are whole: a rename takes no room. Raises MediaFailure for want of it."""
+        """Until the files are whole: a rename takes no room. Raises MediaFailure for want of it, OSError where the
+        disk cannot be looked at."""
         await self._news.wait()
         while self._newest is not None and self._newest.phase is not Phase.PUBLISHING:
             self._news.clear()
-            await asyncio.to_thread(self._look, self._newest.space_bytes)
+            await self._threads.run(self._look, self._newest.space_bytes)
             try:
                 async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):
                     await self._news.wait()
             except TimeoutError:
                 pass  # Bytes arrive without a word that is worth waking up for.
-        await asyncio.to_thread(self.release)
+        await self.release()
 
-    def release(self) -> None:
-        self._claim.release()
+    async def release(self) -> None:
+        """Also where the disk does not answer: then as soon as it does. Whoever adds up next does the rest."""
+        with contextlib.suppress(OSError):
+            await self._threads.run(self._claim.release)
 
     def _look(self, space_bytes: int | None) -> None:
         room = self._disk.room()

@@ -31,7 +31,8 @@ class EnginePool:
 
     `max_children` bounds what runs at once; a further call waits. `environment` is added to what the children see.
     `guard` is started and closed with the pool, and all traffic goes through it; None leaves traffic unguarded.
-    With a `scratch_root`, below which all tasks' folders are, each child is sandboxed as far as the kernel can.
+    With a `scratch_root`, below which all tasks' folders are, each child is sandboxed as far as the kernel can. It is
+    there by the time of the first task.
     """
 
     def __init__(

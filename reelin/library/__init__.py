@@ -3,8 +3,9 @@
 from reelin.library.batches import PAGE, BatchStore, NewBatch, item_of
 from reelin.library.census import BegunItem, ItemRecord, Standing
 from reelin.library.jobs import JobStore
+from reelin.library.mediafolders import MediaFolderStore
 from reelin.library.pages import JobFilter, Page, VideoFilter
-from reelin.library.records import BatchRecord, FileRecord, JobRecord, SiteRecord, VideoRecord
+from reelin.library.records import BatchRecord, FileRecord, JobRecord, MediaFolderRecord, SiteRecord, VideoRecord
 from reelin.library.sites import SiteStore
 from reelin.library.standing import VideoState
 from reelin.library.store import Library
@@ -26,6 +27,8 @@ __all__ = [
     "JobRecord",
     "JobStore",
     "Library",
+    "MediaFolderRecord",
+    "MediaFolderStore",
     "NewBatch",
     "NewJob",
     "Page",

@@ -132,7 +132,20 @@ def file_url(video_id: str, file_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaFolderRecord:
+    """A folder that workers publish in. `place` is where it was adopted, for people; it may be elsewhere by now."""
+
+    id: str
+    place: str
+    made_known_at: datetime
+    marked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class FileRecord:
+    """A published file: `path` within the media folder `media_id`. `missing_since`: it was not there when it was
+    looked for. `unverified`: it has come back, and its hash was not compared, or what came is another file."""
+
     id: str
     video_id: str
     job_id: str
@@ -141,6 +154,9 @@ class FileRecord:
     size_bytes: int
     sha256: str
     published_at: datetime
+    media_id: str | None
+    missing_since: datetime | None
+    unverified: bool
 
     @property
     def url(self) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reelin.contracts.media import Role
 from reelin.contracts.options import Options
 from reelin.contracts.urls import site_of
 from reelin.errors import NotFound
 from reelin.library.database import Database
 from reelin.library.records import FileRecord, JobRecord
 from reelin.library.rows import now
-from reelin.library.standing import VideoState, describe, note_idle, video_id_of_url
+from reelin.library.standing import VideoState, describe, follow_files, note_idle, video_id_of_url
 from reelin.library.tables import files, videos
 from reelin.library.unbroken import unbroken
 
@@ -71,23 +72,52 @@ class Shelf:
                 found.update({row.id: row.url for row in await connection.execute(query)})
         return found
 
-    # Files that are gone.
+    # Files that are gone, and come back.
 
     @unbroken
-    async def files_after(self, file_id: str, *, limit: int = _AT_A_TIME) -> list[FileRecord]:
-        """All files, some at a time, by id; "" is before the first."""
-        query = select(files).where(files.c.id > file_id).order_by(files.c.id).limit(limit)
+    async def files_after(self, media_id: str, file_id: str, *, limit: int = _AT_A_TIME) -> list[FileRecord]:
+        """All files of a media folder, some at a time, by id; "" is before the first."""
+        query = select(files).where(files.c.media_id == media_id, files.c.id > file_id).order_by(files.c.id)
+        return await self._files(query.limit(limit))
+
+    @unbroken
+    async def missing_after(self, media_id: str, file_id: str, *, limit: int = _AT_A_TIME) -> list[FileRecord]:
+        """The same of those that are missing."""
+        missing = (files.c.media_id == media_id, files.c.missing_since.is_not(None))
+        return await self._files(select(files).where(*missing, files.c.id > file_id).order_by(files.c.id).limit(limit))
+
+    @unbroken
+    async def unverified_after(self, media_id: str, file_id: str) -> FileRecord | None:
+        """The next one that has come back and whose hash nobody has compared."""
+        back = (files.c.media_id == media_id, files.c.missing_since.is_(None), files.c.unverified)
+        found = await self._files(select(files).where(*back, files.c.id > file_id).order_by(files.c.id).limit(1))
+        return found[0] if found else None
+
+    async def _files(self, query: Any) -> list[FileRecord]:
         async with self._database.reading() as connection:
             return [FileRecord(**row._mapping) for row in await connection.execute(query)]
 
     @unbroken
-    async def lost(self, gone: Sequence[FileRecord]) -> None:
-        """These are no longer in the media folder. A video without any media file is missing from now on, and whoever
-        submits it again gets it again."""
+    async def note_looked_for(
+        self, *, gone: Collection[FileRecord], back: Collection[FileRecord], looked_at: datetime
+    ) -> None:
+        """`gone` are not in their media folder, `back` are there again. What was published after the look counts as
+        published. A video without any media file is missing, and whoever submits it again gets it again."""
         async with self._database.writing() as connection:
-            for start in range(0, len(gone), _AT_A_TIME):
-                some = gone[start : start + _AT_A_TIME]
-                await _forget_files(connection, some)
+            for some in _in_parts(gone):
+                lost = {"missing_since": func.coalesce(files.c.missing_since, looked_at), "unverified": False}
+                await _note_files(connection, some, files.c.published_at < looked_at, **lost)
+            for some in _in_parts(back):
+                found = {"missing_since": None, "unverified": True}
+                await _note_files(connection, some, files.c.missing_since.is_not(None), **found)
+
+    @unbroken
+    async def note_compared(self, file: FileRecord, *, equal: bool) -> None:
+        """What has come back is the file that was published, or another one in its place: then the file is missing,
+        until that one is gone."""
+        values = {"unverified": False} if equal else {"missing_since": now()}
+        async with self._database.writing() as connection:
+            await _note_files(connection, [file], files.c.unverified, **values)
 
     @unbroken
     async def settle(self) -> int:
@@ -106,9 +136,15 @@ async def _by_url(connection: AsyncConnection, owner: str, url: str) -> str | No
     return None
 
 
-async def _forget_files(connection: AsyncConnection, gone: Sequence[FileRecord]) -> None:
-    await connection.execute(delete(files).where(files.c.id.in_([file.id for file in gone])))
-    left = exists().where(files.c.video_id == videos.c.id, files.c.role == Role.MEDIA)
-    mine: Any = videos.c.id.in_({file.video_id for file in gone})
-    lost = (mine, videos.c.state == VideoState.DOWNLOADED, ~left)
-    await connection.execute(update(videos).where(*lost).values(state=VideoState.MISSING))
+async def _note_files(
+    connection: AsyncConnection, some: Sequence[FileRecord], *which: ColumnElement[bool], **values: Any
+) -> None:
+    mine = files.c.id.in_([file.id for file in some])
+    await connection.execute(update(files).where(mine, *which).values(**values))
+    await follow_files(connection, {file.video_id for file in some})
+
+
+def _in_parts(listed: Collection[FileRecord]) -> Iterator[list[FileRecord]]:
+    remaining = iter(listed)
+    while part := list(islice(remaining, _AT_A_TIME)):
+        yield part

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import UNFINISHED_STATES, Kind, State
+from reelin.contracts.media import Role
 from reelin.contracts.urls import canonical_url
 from reelin.library.records import JobRecord
 from reelin.library.rows import find
-from reelin.library.tables import jobs, videos
+from reelin.library.tables import files, jobs, videos
 
 
 class VideoState(StrEnum):
@@ -62,7 +63,28 @@ async def note_ended(connection: AsyncConnection, job_id: str, state: State) -> 
     job = await find(connection, job_id)
     if job is not None and job.kind in _SINGLE and job.url:
         mine = (_entry_of(job), videos.c.state == VideoState.DOWNLOADING)
-        await connection.execute(update(videos).where(*mine).values(state=_AFTER[state]))
+        await connection.execute(update(videos).where(*mine).values(state=_idle_state(_named(_AFTER[state]))))
+
+
+async def follow_files(connection: AsyncConnection, video_ids: Collection[str]) -> None:
+    """Some of these videos' files have gone or come back. One that a job is on stays as it is."""
+    settled = videos.c.state != VideoState.DOWNLOADING
+    values = {"state": _idle_state(videos.c.state)}
+    await connection.execute(update(videos).where(videos.c.id.in_(video_ids), settled).values(values))
+
+
+def _idle_state(otherwise: ColumnElement[str]) -> ColumnElement[str]:
+    """Of a video that no job is on. It has a file, or it had one, which is missing; `otherwise` what is said of it, and
+    that its job failed comes before that a file is missing."""
+    media = (files.c.video_id == videos.c.id, files.c.role == Role.MEDIA)
+    there = exists().where(*media, files.c.missing_since.is_(None))
+    had_one = or_(exists().where(*media), otherwise == VideoState.DOWNLOADED)
+    missing = and_(had_one, otherwise != VideoState.FAILED)
+    return case((there, _named(VideoState.DOWNLOADED)), (missing, _named(VideoState.MISSING)), else_=otherwise)
+
+
+def _named(state: VideoState) -> ColumnElement[str]:
+    return literal(state, videos.c.state.type)
 
 
 async def note_idle(connection: AsyncConnection) -> int:
@@ -70,7 +92,8 @@ async def note_idle(connection: AsyncConnection) -> int:
     query = select(videos).where(videos.c.state == VideoState.DOWNLOADING)
     found = (await connection.execute(query)).all()
     idle = [row.id for row in found if not await _in_work(connection, row.owner, row.url)]
-    await connection.execute(update(videos).where(videos.c.id.in_(idle)).values(state=VideoState.WANTED))
+    back = update(videos).where(videos.c.id.in_(idle))
+    await connection.execute(back.values(state=_idle_state(_named(VideoState.WANTED))))
     return len(idle)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from reelin.library.batches import BatchStore
 from reelin.library.database import Database
 from reelin.library.jobs import JobStore
+from reelin.library.mediafolders import MediaFolderStore
 from reelin.library.shelf import Shelf
 from reelin.library.sites import SiteStore
 from reelin.library.videos import VideoStore
@@ -30,6 +31,7 @@ class Library:
         self.shelf = Shelf(self._database)
         self.sites = SiteStore(self._database)
         self.waiters = WaiterStore(self._database)
+        self.media_folders = MediaFolderStore(self._database)
 
     @property
     def installation(self) -> str:

@@ -150,10 +150,11 @@ async def _without_lost(connection: AsyncConnection, known: dict[str, JobRecord]
 
 
 async def with_files(connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
-    """Those of the jobs that have a media file in the library."""
+    """Those of the jobs that have a media file in the library which is not missing."""
     if not job_ids:
         return set()
-    query = select(files.c.job_id).where(files.c.job_id.in_(job_ids), files.c.role == Role.MEDIA).distinct()
+    there = (files.c.role == Role.MEDIA, files.c.missing_since.is_(None))
+    query = select(files.c.job_id).where(files.c.job_id.in_(job_ids), *there).distinct()
     return set((await connection.execute(query)).scalars())
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -210,6 +211,15 @@ videos = Table(
     Index("videos_by_extractor", "extractor_id", postgresql_using="hash"),
 )
 
+media_folders = Table(  # those that workers publish files in; each has its id in a file within it, its marker
+    "media_folders",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("place", Text, nullable=False),  # host and path where it was adopted: for people to tell them apart
+    Column("made_known_at", UtcDateTime, nullable=False),
+    Column("marked_at", UtcDateTime),  # null: its marker may not have been written
+)
+
 files = Table(
     "files",
     metadata,
@@ -217,10 +227,17 @@ files = Table(
     Column("video_id", ForeignKey("videos.id", ondelete="CASCADE"), nullable=False),
     Column("job_id", String(64), nullable=False),  # no foreign key: files outlive a forgotten job
     Column("role", String(16), nullable=False),
-    Column("path", Text, nullable=False, unique=True),  # relative to the media folder
+    # No foreign key: a media folder is never forgotten. Null: from before folders had ids; the first one takes it over.
+    Column("media_id", String(32)),
+    Column("path", Text, nullable=False),  # relative to the media folder
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("published_at", UtcDateTime, nullable=False),
+    Column("missing_since", UtcDateTime),  # it was looked for, and was not there
+    # What stands there was not, or not with success, compared with the hash: it was missing, and has come back.
+    Column("unverified", Boolean, nullable=False, server_default=false()),
+    Index("files_by_path", "media_id", "path", unique=True),
+    Index("files_to_look_for", "missing_since", "unverified"),
     Index("files_by_video", "video_id"),
     Index("files_by_job", "job_id"),
 )

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import Kind, ResultFile
@@ -21,7 +21,7 @@ from reelin.library.jobs import change, completed_values
 from reelin.library.pages import VIDEO_ORDERS, Order, Page, VideoFilter
 from reelin.library.records import FileRecord, VideoRecord, file_url
 from reelin.library.rows import now
-from reelin.library.standing import VideoState, video_id_of, video_id_of_url
+from reelin.library.standing import VideoState, follow_files, video_id_of, video_id_of_url
 from reelin.library.tables import files, videos
 from reelin.library.unbroken import unbroken
 
@@ -37,8 +37,9 @@ class PublishedFile(Message):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a download adds to the library."""
+    """What a download adds to the library. `media_id` names the media folder in which the files stand."""
 
+    media_id: str
     job_id: str
     run: int
     owner: str
@@ -80,10 +81,11 @@ class VideoStore:
             return tuple(FileRecord(**row._mapping) for row in rows)
 
     @unbroken
-    async def claimed_paths(self, paths: Collection[str]) -> frozenset[str]:
-        """Those of them that belong to some job, whoever's; at most some hundreds."""
+    async def claimed_paths(self, media_id: str, paths: Collection[str]) -> frozenset[str]:
+        """Those of them in this media folder that belong to some job, whoever's; at most some hundreds."""
+        mine = or_(files.c.media_id == media_id, files.c.media_id.is_(None))
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(files.c.path).where(files.c.path.in_(paths)))
+            rows = await connection.execute(select(files.c.path).where(files.c.path.in_(paths), mine))
             return frozenset(rows.scalars())
 
     @unbroken
@@ -188,13 +190,17 @@ async def _store_files(connection: AsyncConnection, video_id: str, publication: 
     """A job that ran again replaces its files. A path that another job once had is free again on disk: somebody
     removed that file by hand."""
     paths = [file.path for file in publication.files]
-    await connection.execute(delete(files).where(or_(files.c.job_id == publication.job_id, files.c.path.in_(paths))))
+    replaced = and_(files.c.media_id == publication.media_id, files.c.path.in_(paths))
+    of_others = select(files.c.video_id).where(replaced, files.c.job_id != publication.job_id).distinct()
+    bereft = list((await connection.execute(of_others)).scalars())
+    await connection.execute(delete(files).where(or_(files.c.job_id == publication.job_id, replaced)))
     moment = now()
     rows = [
         {
             "id": _file_id(publication.job_id, file),
             "video_id": video_id,
             "job_id": publication.job_id,
+            "media_id": publication.media_id,
             "role": file.role,
             "path": file.path,
             "size_bytes": file.size_bytes,
@@ -204,6 +210,7 @@ async def _store_files(connection: AsyncConnection, video_id: str, publication: 
         for file in publication.files
     ]
     await connection.execute(insert(files), rows)
+    await follow_files(connection, bereft)
 
 
 async def _with_files(connection: AsyncConnection, rows: Any) -> list[VideoRecord]:

@@ -18,7 +18,9 @@ from reelin.activities import (
     ExpandActivity,
     FetchActivity,
     Handover,
+    Housekeeping,
     LeaseActivities,
+    MediaFolder,
     Places,
     Presence,
     ProbeActivity,
@@ -29,6 +31,7 @@ from reelin.activities import (
     Starter,
 )
 from reelin.contracts.work import DOWNLOAD_QUEUE, METADATA_QUEUE, WORKFLOW_QUEUE
+from reelin.engine.filethreads import FileThreads
 from reelin.engine.seam import Engine
 from reelin.errors import StartupError
 from reelin.library import Library
@@ -43,7 +46,6 @@ log = structlog.get_logger(__name__)
 #: At most so long between two heartbeats; the server gives a worker up after three of them are missing.
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 METADATA_AT_ONCE = 4
-SECONDS_BETWEEN_SWEEPS = 600.0
 #: Shown in Temporal's UI. Without a name of our own the SDK hashes every loaded module, for 0.1 s.
 BUILD_ID = f"reelin-{__version__}"
 
@@ -64,8 +66,12 @@ class Crew:
         self._attention = attention or Attention()
         self._settings = settings
         self._library = library
-        self._scratch = Scratch(settings.scratch_dir)
-        self._presence = Presence(media_dir=settings.media_dir, scratch_dir=settings.scratch_dir)
+        self._threads = FileThreads("media")
+        self._scratch = Scratch(settings.scratch_dir, self._threads)
+        self._media = MediaFolder(
+            library, self._threads, media_dir=settings.media_dir, scratch_dir=settings.scratch_dir
+        )
+        self._housekeeping = Housekeeping(library, self._media, self._scratch)
         self._bell = Bell(client, library)
         self._desk = SiteDesk(
             client=client, library=library, unlimited=settings.unlimited_sites, max_at_once=settings.site_max_at_once
@@ -83,12 +89,12 @@ class Crew:
             library=library,
             bus=bus,
             scratch=scratch,
-            media_dir=settings.media_dir,
+            media=self._media,
             bell=self._bell,
             desk=desk,
             places=places,
         )
-        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, desk=desk)
+        probe = ProbeActivity(engine=engine, library=library, bus=bus, scratch=scratch, media=self._media, desk=desk)
         expand = ExpandActivity(
             engine=engine,
             library=library,
@@ -96,7 +102,8 @@ class Crew:
             scratch=scratch,
             desk=desk,
             ring=self._bell.ring,
-            presence=self._presence,
+            presence=Presence(self._media),
+            media=self._media,
             allowed=settings.egress_allow,
         )
         record = RecordActivities(library=library, bus=bus, scratch=scratch, bell=self._bell, desk=desk)
@@ -166,26 +173,17 @@ class Crew:
             ),
         ]
 
-    async def _sweep(self) -> None:
-        while True:
-            dropped = await self._scratch.sweep(self._library)
-            if dropped:
-                log.info("dropped partial files that nobody needs", folders=dropped)
-            gone = await self._presence.sweep(self._library)
-            if gone:
-                log.info("files are gone from the media folder", files=gone)
-            await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
-
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Works while the block runs. Leaving it, downloads stop where they are and keep their bytes, what is being
         published is finished, and Temporal hands the rest to the next worker (`activities/handover.py`)."""
-        _make_folders(self._settings)
+        await self._threads.run(_make_folders, self._settings)
+        await self._media.prepare()
         log.info("worker started", max_downloads=self._settings.max_downloads)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._bell.close)
             stack.push_async_callback(self._desk.close)
-            await stack.enter_async_context(in_background(self._sweep))
+            await stack.enter_async_context(in_background(self._housekeeping.run))
             for worker in self._workers:
                 await stack.enter_async_context(worker)
             yield
@@ -194,7 +192,8 @@ class Crew:
 
 
 def _make_folders(settings: Settings) -> None:
-    for folder in (settings.data_dir, settings.media_dir, settings.scratch_dir, settings.cookies_dir):
+    """The media folder is made where it is adopted: an empty mount point must not look like it."""
+    for folder in (settings.data_dir, settings.cookies_dir):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / ".reelin-write-test"
@@ -203,5 +202,5 @@ def _make_folders(settings: Settings) -> None:
         except OSError as error:
             raise StartupError(
                 f"The folder {folder} cannot be written ({error.strerror}). "
-                "Give it to this user, or choose another with REELIN_DATA_DIR or REELIN_MEDIA_DIR."
+                "Give it to this user, or choose another with REELIN_DATA_DIR."
             ) from error

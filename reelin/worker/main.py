@@ -11,6 +11,7 @@ from reelin.activities import extra_places
 from reelin.contracts.work import DOWNLOAD_QUEUE
 from reelin.engine.claims import Ledger
 from reelin.engine.disk import Disk
+from reelin.engine.filethreads import FileThreads
 from reelin.engine.frugal import FrugalEngine
 from reelin.engine.guard.process import GuardProcess
 from reelin.engine.pool import EnginePool
@@ -62,6 +63,6 @@ async def open_engine(settings: Settings) -> AsyncIterator[Engine]:
     await pool.start()
     disk = Disk(settings.media_dir, settings.min_free_bytes)
     try:
-        yield FrugalEngine(pool, disk, Ledger(settings.scratch_dir / ".claims"))
+        yield FrugalEngine(pool, disk, Ledger(settings.scratch_dir / ".claims"), FileThreads("room"))
     finally:
         await pool.close()

@@ -44,6 +44,9 @@ POLICIES: dict[FailureKind, Policy] = {
     FailureKind.RESOURCES_EXHAUSTED: Policy(
         attempts=1_000_000, first=timedelta(seconds=2), longest=timedelta(minutes=5), window=timedelta(days=30)
     ),
+    FailureKind.STORAGE_UNAVAILABLE: Policy(
+        attempts=1_000_000, first=timedelta(seconds=5), longest=timedelta(minutes=1), window=timedelta(days=30)
+    ),
     FailureKind.NOT_LIVE_YET: Policy(
         attempts=10_000, first=timedelta(minutes=5), longest=HOUR, window=timedelta(days=30)
     ),

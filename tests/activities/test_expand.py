@@ -29,6 +29,7 @@ from reelin.library import PAGE, JobFilter, JobRecord, Library, NewBatch, NewJob
 from reelin.origin.server import Origin
 from reelin.progress import MemoryBus
 from tests.library.samples import begun, publish
+from tests.media import THREADS, adopted, media_folder
 
 FEED = "https://example.org/feed"
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
@@ -70,16 +71,18 @@ class Bench:
     def __init__(self, library: Library, folder: Path, engine: Engine) -> None:
         self.library = library
         self.rung: list[str] = []
-        self.scratch_dir = folder / "scratch"
+        self.media = media_folder(library, folder / "media")
+        self.scratch_dir = self.media.scratch_dir
         self.activity = ExpandActivity(
             engine=engine,
             library=library,
             bus=MemoryBus(),
-            scratch=Scratch(self.scratch_dir),
+            scratch=Scratch(self.scratch_dir, THREADS),
             # No site complains here, so nobody is told anything.
             desk=SiteDesk(client=cast("Client", None), library=library, unlimited=(), max_at_once=4),
             ring=lambda job_id: self.rung.append(job_id),
-            presence=Presence(media_dir=folder / "media", scratch_dir=self.scratch_dir),
+            presence=Presence(self.media),
+            media=self.media,
             allowed=(LOOPBACK,),
         )
 
@@ -93,6 +96,7 @@ class Bench:
             preset="best",
             options=Options(**options),
         )
+        await adopted(self.library, self.media.media_dir)
         return (await self.library.jobs.submit(new)).job.request()
 
     async def expand(self, job: JobRequest, number: int = 1) -> Expansion:
@@ -318,11 +322,9 @@ async def test_what_stood_too_deep_may_be_taken_apart_when_someone_asks_for_it(
 async def test_what_somebody_deleted_by_hand_is_not_skipped(library: Library, tmp_path: Path) -> None:
     engine = ScriptedEngine(entries(2))
     bench = Bench(library, tmp_path, engine)
-    bench.scratch_dir.mkdir()
     await bench.expand(await bench.submit())
     for item in await bench.items():
         await publish(library, item.id)
-    (tmp_path / "media").mkdir()
     kept, _ = await bench.items()
     (tmp_path / "media" / f"{kept.id}.mp4").write_bytes(b"x")
     await begun(library, "playlist-one")

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from reelin.activities import FetchActivity, Places, RecordActivities, Scratch, SiteDesk, publish
+from reelin.activities.marker import MARKER
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Phase, Progress, State
 from reelin.contracts.media import Downloaded, Extracted, Metadata, Role, ScratchFile
@@ -29,6 +30,7 @@ from reelin.library import Library, Publication
 from reelin.progress import MemoryBus
 from reelin.temporal import connect
 from tests.library.samples import new_job
+from tests.media import THREADS, adopted, media_folder
 
 
 class ScriptedEngine:
@@ -82,14 +84,14 @@ class Bench:
         self.scratch_dir = self.media / ".scratch"
         bus = MemoryBus()
         bus.subscribe(self.events.append)
-        scratch = Scratch(self.scratch_dir)
+        scratch = Scratch(self.scratch_dir, THREADS)
         desk = SiteDesk(client=client, library=library, unlimited=["example.org"], max_at_once=4)
         self.activity = FetchActivity(
             engine=self.engine,
             library=library,
             bus=bus,
             scratch=scratch,
-            media_dir=self.media,
+            media=media_folder(library, self.media, scratch=".scratch"),
             bell=Silence(),
             desk=desk,
             places=Places(16),
@@ -111,7 +113,9 @@ class Bench:
         return report
 
     def files(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self.media.iterdir() if path.is_file()}
+        """Without the folder's marker."""
+        files = (path for path in self.media.iterdir() if path.is_file() and path.name != MARKER)
+        return {path.name: path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -120,7 +124,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await library.open()
     with socket.create_server(("127.0.0.1", 0)) as unused:
         nobody = f"127.0.0.1:{unused.getsockname()[1]}"
-    yield Bench(library, tmp_path, await connect(nobody, lazy=True))
+    bench = Bench(library, tmp_path, await connect(nobody, lazy=True))
+    await adopted(library, bench.media, scratch=".scratch")
+    yield bench
     await library.close()
 
 
@@ -303,8 +309,8 @@ async def test_what_another_worker_recorded_meanwhile_is_not_taken_back(
 async def test_the_sweep_drops_what_is_done_with_and_leaves_what_is_in_use_or_strange(bench: Bench) -> None:
     job = await bench.submit()
     await bench.library.jobs.cancel(job.job_id, job.run)
-    scratch = Scratch(bench.scratch_dir)
-    stranger, mine = scratch.folder("video-of-another-installation"), scratch.folder(job.job_id)
+    scratch = Scratch(bench.scratch_dir, THREADS)
+    stranger, mine = await scratch.folder("video-of-another-installation"), await scratch.folder(job.job_id)
     with (mine / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert await scratch.sweep(bench.library) == 0

@@ -9,11 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from reelin.activities import publish
+from reelin.activities.moving import NameTaken
 from reelin.activities.scratch import plan_of
 from reelin.contracts.jobs import Kind
 from reelin.contracts.media import Downloaded, Metadata, Role, ScratchFile
 from reelin.contracts.options import Options
 from reelin.contracts.work import JobRequest
+from reelin.errors import MediaFailure
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -100,7 +102,7 @@ def test_what_somebody_else_put_there_is_never_overwritten(scratch: Path, media:
     plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
     assert plan.moves[0].path == "A film [1] (2).mp4"
     (media / "A film [1] (2).mp4").write_bytes(b"came between plan and move")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NameTaken):
         publish.carry_out(plan, scratch, media, NOTHING)
     assert (media / "A film [1] (2).mp4").read_bytes() == b"came between plan and move"
     assert (scratch / "media.mp4").exists()
@@ -131,7 +133,7 @@ def test_a_symbolic_link_that_leads_out_of_the_media_folder_is_not_followed(
     (tmp_path / "outside").mkdir()
     (media / "shows").symlink_to(tmp_path / "outside")
     plan = publish.make_plan(a_job(folder="shows"), downloaded(scratch), media, NOTHING)
-    with pytest.raises(PermissionError):
+    with pytest.raises(MediaFailure, match="leads out of"):
         publish.carry_out(plan, scratch, media, NOTHING)
     assert list((tmp_path / "outside").iterdir()) == []
 
@@ -151,7 +153,7 @@ def test_a_file_system_without_hard_links_gets_a_rename(
 def test_choosing_again_keeps_what_stands_in_the_media_folder_already(scratch: Path, media: Path) -> None:
     plan = publish.make_plan(a_job(), downloaded(scratch), media, NOTHING)
     (media / "A film [1].en.vtt").write_bytes(b"somebody else's")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NameTaken):
         publish.carry_out(plan, scratch, media, NOTHING)
     again = publish.choose_again(plan, a_job(), scratch, media, NOTHING)
     assert [move.path for move in again.moves] == ["A film [1].mp4", "A film [1] (2).en.vtt"]

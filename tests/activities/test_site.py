@@ -30,6 +30,7 @@ from reelin.temporal import connect
 from tests.activities.test_courier import signals_to, words_to
 from tests.activities.test_fetch import ScriptedEngine, Silence
 from tests.library.samples import failure, new_job
+from tests.media import THREADS, adopted, media_folder
 from tests.waiting import PATIENCE
 
 LIMITED = MediaFailure("rate_limited", "Slow down.", retry_after_seconds=7)
@@ -52,8 +53,8 @@ class Counter:
             engine=self.engine,
             library=library,
             bus=bus,
-            scratch=scratch,
-            media_dir=folder,
+            scratch=Scratch(folder / "scratch", THREADS),
+            media=media_folder(library, folder, scratch="scratch"),
             bell=Silence(),
             desk=self.desk,
             places=self.places,
@@ -104,7 +105,7 @@ def done(**said: Any) -> Done:
 
 @pytest.fixture
 async def opened(library: Library, tmp_path: Path, temporal: Client) -> AsyncIterator[tuple[Library, Client, Path]]:
-    (tmp_path / "media").mkdir()
+    await adopted(library, tmp_path / "media", scratch="scratch")
     yield library, temporal, tmp_path / "media"
 
 

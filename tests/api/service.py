@@ -28,6 +28,7 @@ from reelin.library import JobRecord, Library
 from reelin.progress import MemoryBus
 from reelin.settings import Settings
 from tests.library.samples import failure, new_job, publication
+from tests.media import adopted
 from tests.waiting import eventually
 
 
@@ -191,7 +192,10 @@ async def _built(folder: Path, **chosen: object) -> AsyncIterator[Api]:
     await library.open()
     bus, control = MemoryBus(), RecordingControl()
     hub = Hub(library, bus, LinkMaker(temporal_ui="http://temporal"))
-    parts = Parts(settings=settings, library=library, hub=hub, control=control, temporal_ui="http://temporal")
+    media = await adopted(library, settings.media_dir)
+    parts = Parts(
+        settings=settings, library=library, hub=hub, control=control, media=media, temporal_ui="http://temporal"
+    )
     try:
         yield Api(create_app(parts), parts, control, bus, httpx.AsyncClient())
     finally:

@@ -32,6 +32,7 @@ async def test_ready_means_every_part_answers(api: Api) -> None:
         "worker": well,
         "disk": well,
         "data_disk": well,
+        "media": well,
         "degraded": [],
     }
 

@@ -14,12 +14,16 @@ import pytest
 from reelin.contracts.media import Metadata, Role
 from reelin.library import Publication, PublishedFile
 from tests.api.service import Api, running_job
+from tests.library.samples import MEDIA_ID
+from tests.media import adopted
 
 CONTENT = bytes(range(256)) * 400
 NAME = 'Ünïcode "quoted" 100%.mp4'
 
 
-async def _publish(api: Api, name: str, path: str, content: bytes = CONTENT, *, title: str = "Film") -> dict[str, Any]:
+async def _publish(
+    api: Api, name: str, path: str, content: bytes = CONTENT, *, title: str = "Film", media_id: str = MEDIA_ID
+) -> dict[str, Any]:
     """The video's file as the API lists it."""
     target = api.parts.settings.media_dir / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +35,9 @@ async def _publish(api: Api, name: str, path: str, content: bytes = CONTENT, *, 
     )
     metadata = Metadata(url=url, title=title, extractor="generic", extractor_id="1", uploader="Someone")
     result = await api.library.videos.publish(
-        Publication(job_id=f"video-{name}", run=1, owner="local", url=url, metadata=metadata, files=(file,))
+        Publication(
+            media_id=media_id, job_id=f"video-{name}", run=1, owner="local", url=url, metadata=metadata, files=(file,)
+        )
     )
     assert result is not None
     video = (await api.client.get(f"/api/videos/{result['video_id']}")).json()
@@ -144,6 +150,51 @@ async def test_a_file_that_is_gone_says_how_to_fetch_it_again(served: Api, file:
     answer = await served.client.get(file["url"])
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert "submit the video's URL again" in answer.json()["errors"][0]["remedy"]
+
+
+async def test_a_file_that_comes_back_is_served_and_missed_no_more(served: Api, file: dict[str, Any]) -> None:
+    path = served.parts.settings.media_dir / file["path"]
+    away = await asyncio.to_thread(path.rename, path.with_suffix(".away"))
+    assert (await served.client.get(file["url"])).status_code == 404
+    video = file["url"].partition("/files/")[0]
+    seen = (await served.client.get(video)).json()
+    assert seen["state"] == "missing" and seen["files"][0]["missing_since"]
+    await asyncio.to_thread(away.rename, path)
+    assert (await served.client.get(file["url"])).content == CONTENT
+    seen = (await served.client.get(video)).json()
+    assert (seen["state"], seen["files"][0]["missing_since"]) == ("downloaded", None)
+
+
+async def test_a_file_whose_disk_is_not_here_is_neither_there_nor_gone(served: Api, file: dict[str, Any]) -> None:
+    media = served.parts.settings.media_dir
+    unplugged = await asyncio.to_thread(media.rename, media.with_name("unplugged"))
+    await asyncio.to_thread(media.mkdir)
+    answer = await served.client.get(file["url"])
+    assert (answer.status_code, "not mounted" in answer.json()["detail"]) == (503, True)
+    ready = await served.client.get("/readyz")
+    assert ready.status_code == 503 and "reelin adopt" in ready.json()["media"]["reason"]
+    video = file["url"].partition("/files/")[0]
+    assert (await served.client.get(video)).json()["state"] == "downloaded"
+    assert (await served.client.delete(video, params={"files": True})).status_code == 409
+    again = await served.client.post("/api/jobs", json={"url": "https://example.org/one"})
+    assert again.status_code in (200, 202)
+    await asyncio.to_thread(media.rmdir)
+    await asyncio.to_thread(unplugged.rename, media)
+    assert (await served.client.get(file["url"])).status_code == 200
+    assert (await served.client.get("/readyz")).status_code == 200
+
+
+async def test_a_file_in_another_workers_folder_is_neither_served_nor_deleted_here(api: Api, tmp_path: Path) -> None:
+    """Although a file of the same path stands in this one."""
+    other = "2" * 32
+    await adopted(api.library, tmp_path / "other", media_id=other)
+    file = await _publish(api, "one", "one.mp4", media_id=other)
+    answer = await api.client.get(file["url"])
+    assert (answer.status_code, "another worker" in answer.json()["detail"]) == (503, True)
+    video = file["url"].partition("/files/")[0]
+    assert (await api.client.delete(video, params={"files": True})).status_code == 409
+    assert (api.parts.settings.media_dir / "one.mp4").exists()
+    assert (await api.client.delete(video)).status_code == 204
 
 
 async def test_a_link_out_of_the_media_folder_is_not_followed(api: Api, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from reelin.engine.pool import EnginePool
 from reelin.errors import MediaFailure
 from reelin.origin.server import Origin
 from tests.engine.running import Watched, bytes_reach, ignore, media_of, task_for
+from tests.media import THREADS
 
 Mounted = Callable[[str], Path]
 MB = 1_000_000
@@ -36,7 +37,7 @@ class Frugal:
         self.folder = folder
         self.pool = pool
         self.disk = Disk(folder, min_free_bytes)
-        self.engines = [FrugalEngine(pool, self.disk, Ledger(folder / ".claims")) for _ in range(2)]
+        self.engines = [FrugalEngine(pool, self.disk, Ledger(folder / ".claims"), THREADS) for _ in range(2)]
 
     def claims(self) -> list[int]:
         return sorted(int(path.read_text()) for path in (self.folder / ".claims").glob("claim-*"))

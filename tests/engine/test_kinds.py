@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -30,7 +31,14 @@ from tests.engine.test_failures import SAID
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
 #: Provoked by tests of their own below.
-BY_THEMSELVES = frozenset({FailureKind.DISK_FULL, FailureKind.INTERNAL, FailureKind.RESOURCES_EXHAUSTED})
+BY_THEMSELVES = frozenset(
+    {
+        FailureKind.DISK_FULL,
+        FailureKind.INTERNAL,
+        FailureKind.RESOURCES_EXHAUSTED,
+        FailureKind.STORAGE_UNAVAILABLE,
+    }
+)
 #: Only a site's own words say so; those in test_failures.py are real ones.
 BY_WORDS = frozenset(
     {
@@ -135,6 +143,17 @@ async def test_a_disk_that_fills_up_is_called_so_and_what_was_fetched_is_kept(
         await pool.download(task_for(origin.url_for("/file/3000000/full.mp4"), disk / "job"), ignore)
     assert caught.value.kind == FailureKind.DISK_FULL
     assert (disk / "job" / "parts" / "media.mp4.part").stat().st_size > 500_000
+
+
+async def test_a_disk_that_is_only_read_is_called_so(
+    pool: EnginePool, origin: Origin, mounted: Callable[[str], Path]
+) -> None:
+    disk = mounted("1m")
+    (disk / "job").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(MediaFailure) as caught:
+        await pool.download(task_for(origin.url_for("/file/3000/read-only.mp4"), disk / "job"), ignore)
+    assert caught.value.kind == FailureKind.STORAGE_UNAVAILABLE
 
 
 async def test_a_process_that_dies_is_a_fault_of_ones_own(pool: EnginePool, origin: Origin, tmp_path: Path) -> None:

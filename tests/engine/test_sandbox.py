@@ -224,6 +224,7 @@ async def test_a_cancel_ends_the_programs_of_a_sandboxed_child(origin: Origin, t
     slow = tmp_path / "slow-ffmpeg"
     slow.write_text(f'#!/bin/sh\ncase "$*" in *" -y "*|"-y "*) sleep 60 ;; esac\nexec {find_ffmpeg()} "$@"\n')
     slow.chmod(0o755)
+    (tmp_path / "scratch").mkdir()
     pool = EnginePool(cookies_dir=tmp_path, idle_children=0, ffmpeg=slow, scratch_root=tmp_path / "scratch")
     await pool.start()
     try:
@@ -238,6 +239,22 @@ async def test_a_cancel_ends_the_programs_of_a_sandboxed_child(origin: Origin, t
         assert not group(pid)
     finally:
         await pool.close()
+
+
+@needs_landlock
+async def test_children_that_were_started_before_the_disk_was_mounted_make_nothing_and_cost_no_job(
+    house: House, monkeypatch: pytest.MonkeyPatch, origin: Origin
+) -> None:
+    task = task_for(origin.url_for("/file/100000/mounted-late.mp4"), house.scratch / "job")
+    house.scratch.rename(house.scratch.with_name("unplugged"))
+    async with planted(house, monkeypatch) as pool:
+        async with asyncio.timeout(20):
+            while not pool.idle_pids:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # time to do what must not be done
+        assert not house.scratch.exists()
+        house.scratch.with_name("unplugged").rename(house.scratch)
+        assert media_of(await pool.download(task, ignore), house.scratch / "job") == origin.reference(task.url)
 
 
 @needs_landlock

@@ -10,6 +10,9 @@ from reelin.contracts.media import Metadata, Role
 from reelin.contracts.options import Options
 from reelin.library import JobFilter, JobRecord, Library, NewBatch, NewJob, Publication, PublishedFile, item_of
 
+#: The media folder in which all of them are published.
+MEDIA_ID = "0" * 32
+
 
 def new_job(name: str = "one", *, force: bool = False, priority: int = 3) -> NewJob:
     return NewJob(
@@ -28,6 +31,7 @@ def new_job(name: str = "one", *, force: bool = False, priority: int = 3) -> New
 def publication(name: str = "one", *, run: int = 1, paths: tuple[str, ...] = ("One [1].mp4",)) -> Publication:
     url = f"https://example.org/{name}"
     return Publication(
+        media_id=MEDIA_ID,
         job_id=f"video-{name}",
         run=run,
         owner="local",

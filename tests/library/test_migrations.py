@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import reelin.library
 from reelin.contracts.jobs import State
 from reelin.library import JobFilter, Library, NewJob, Wish
 from reelin.library.tables import metadata
-from tests.library.samples import expanded, new_job, publish, states
+from tests.library.samples import MEDIA_ID, expanded, new_job, publish, states
 from tests.postgres import PostgresServer
 
 _MIGRATIONS = Path(reelin.library.__file__).parent / "migrations"
@@ -188,7 +189,14 @@ async def _use(library: Library) -> None:
     assert [granted.matched async for granted in library.wishes.all(Wish.RETRY, JobFilter(parent="bulk-one"))]
     await library.wishes.prioritise("bulk-one", 1)
     assert (await library.jobs.throughput(60)).completed == 1
-    await library.shelf.lost(await library.shelf.files_after(""))
+    moment = datetime.now(UTC) + timedelta(days=1)
+    await library.media_folders.make_known(MEDIA_ID, "here")
+    await library.media_folders.note_marked(MEDIA_ID)
+    await library.shelf.note_looked_for(gone=await library.shelf.files_after(MEDIA_ID, ""), back=[], looked_at=moment)
+    await library.shelf.note_looked_for(gone=[], back=await library.shelf.missing_after(MEDIA_ID, ""), looked_at=moment)
+    unverified = await library.shelf.unverified_after(MEDIA_ID, "")
+    assert unverified is not None
+    await library.shelf.note_compared(unverified, equal=False)
     await library.shelf.settle()
     await library.jobs.forget("bulk-one")
     assert await library.jobs.find("bulk-one") is None

@@ -18,7 +18,7 @@ from reelin.contracts.jobs import Job, State
 from reelin.contracts.media import Metadata, Role
 from reelin.library import Publication, PublishedFile
 from tests.api.service import Api, running_job
-from tests.library.samples import failure
+from tests.library.samples import MEDIA_ID, failure
 from tests.safety.hostile import TITLE, UNPRINTABLE
 
 
@@ -28,7 +28,13 @@ async def hostile_job(api: Api) -> Job:
     metadata = Metadata(url="https://example.org/one", title=TITLE, extractor=TITLE, extractor_id=TITLE, uploader=TITLE)
     file = PublishedFile(path=f"{'x' * 10}.mp4", role=Role.MEDIA, size_bytes=1, sha256="0" * 64)
     publication = Publication(
-        job_id="video-one", run=1, owner="local", url="https://example.org/one", metadata=metadata, files=(file,)
+        media_id=MEDIA_ID,
+        job_id="video-one",
+        run=1,
+        owner="local",
+        url="https://example.org/one",
+        metadata=metadata,
+        files=(file,),
     )
     assert await api.library.videos.publish(publication) is not None
     return Job.model_validate((await api.client.get("/api/jobs/video-one")).json())
@@ -124,13 +130,18 @@ async def test_a_failure_is_told_as_text(served: Api) -> None:
 async def test_a_file_name_adds_no_header_and_no_parameter(served: Api) -> None:
     name = re.sub(r"[/\x00]", "_", TITLE)[:80] + ".mp4"
     media = served.parts.settings.media_dir
-    await asyncio.to_thread(media.mkdir, parents=True)
     await asyncio.to_thread((media / name).write_bytes, b"film")
     await running_job(served.library, "three")
     file = PublishedFile(path=name, role=Role.MEDIA, size_bytes=4, sha256="0" * 64)
     metadata = Metadata(url="https://example.org/three", title="T", extractor="Generic", extractor_id="1")
     publication = Publication(
-        job_id="video-three", run=1, owner="local", url="https://example.org/three", metadata=metadata, files=(file,)
+        media_id=MEDIA_ID,
+        job_id="video-three",
+        run=1,
+        owner="local",
+        url="https://example.org/three",
+        metadata=metadata,
+        files=(file,),
     )
     result = await served.library.videos.publish(publication)
     assert result is not None

@@ -24,7 +24,9 @@ from tests.waiting import PATIENCE
 class Service:
     """`reelin up` on a data folder. Start it, stop it, kill it, start it again: the folder stays."""
 
-    def __init__(self, folder: Path, *, open_files: int | None = None, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *, program: str = "reelin.cli", open_files: int | None = None, **environment: str
+    ) -> None:
         """`open_files` is the limit that it starts with and cannot raise."""
         self.data_dir = folder / "data"
         self.media_dir = self.data_dir / "media"
@@ -38,7 +40,7 @@ class Service:
             **environment,
         }
         limited = ("sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh") if open_files else ()
-        self._command = [*limited, sys.executable, "-m", "reelin.cli", "up"]
+        self._command = [*limited, sys.executable, "-m", program, "up"]
         self.process: subprocess.Popen[bytes] | None = None
         self.note: dict[str, Any] = {}
         self.api = httpx.Client()

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from reelin.activities.marker import MARKER
 from reelin.contracts.jobs import State
 from reelin.contracts.work import POKE
 from reelin.origin.server import Origin
@@ -29,7 +30,7 @@ SIZE = 2_400_000
 
 def _only_file(service: Service) -> Path:
     """There is one published file, no partial one, and no claim to room on the disk: of its ledger only the lock."""
-    left = [path for path in service.media_dir.rglob("*") if path.is_file()]
+    left = [path for path in service.media_dir.rglob("*") if path.is_file() and path.name != MARKER]
     [found] = [path for path in left if path.parts[-2:] != (".claims", "lock")]
     return found
 

@@ -69,6 +69,9 @@ _PART: Types = (
 _OF_DISK: dict[int, FailureKind] = {
     errno.ENOSPC: FailureKind.DISK_FULL,
     errno.EDQUOT: FailureKind.DISK_FULL,
+    errno.EROFS: FailureKind.STORAGE_UNAVAILABLE,
+    errno.EIO: FailureKind.STORAGE_UNAVAILABLE,
+    errno.ESTALE: FailureKind.STORAGE_UNAVAILABLE,
     errno.EFBIG: FailureKind.TOO_LARGE,
     errno.EMFILE: FailureKind.RESOURCES_EXHAUSTED,
     errno.ENFILE: FailureKind.RESOURCES_EXHAUSTED,

@@ -59,18 +59,17 @@ class Sandbox:
         self._root = scratch_root
         self._tcp_port = int(tools.guard.address.rpartition(":")[2]) if tools.guard else None
         self._readable = list(_readable(tools))
-        scratch_root.mkdir(parents=True, exist_ok=True)
+        # Not made here: where it is missing, so is the media folder's disk, and this child is outdated already.
         root = landlock.rule(str(scratch_root), _CHANGE)
-        if root is None:
-            raise FileNotFoundError(f"the scratch folder {scratch_root} is gone")
-        self._root_inode = _inode(os.fstat(root.descriptor))
-        landlock.restrict([*self._readable, root], tcp_port=self._tcp_port)
+        self._root_inode = _inode(os.fstat(root.descriptor)) if root else None
+        landlock.restrict([*self._readable, *([root] if root else [])], tcp_port=self._tcp_port)
         if self._tcp_port is not None and sockets.available():
             sockets.plain_tcp_only()
 
     @property
     def outdated(self) -> bool:
-        """Somebody has put another folder in the scratch root's place: this child can do nothing there."""
+        """The scratch root was not there, or somebody has put another folder in its place: this child can do nothing
+        there."""
         try:
             return _inode(self._root.stat()) != self._root_inode
         except FileNotFoundError:
