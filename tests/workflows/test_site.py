@@ -124,8 +124,10 @@ async def test_what_is_more_urgent_by_now_goes_first(stage: Stage) -> None:
     third = scene.script.waiting["third"]
     scene.script.waiting["third"] = third.model_copy(update={"priority": 1})
     reads = scene.script.reads
-    await scene.tell(Words(reread=True))
+    site = await scene.tell(Words(reread=True))
     await eventually(lambda: scene.script.reads > reads)
+    while (await site.describe()).raw_description.pending_activities:
+        await asyncio.sleep(0.02)
     await scene.done("first")
     await scene.until("third")
     await scene.close()
