@@ -159,7 +159,7 @@ class Simulation:
     async def lose_files(self, which: int, how: int) -> None:
         """Somebody takes them out of the media folder."""
         found = await self.library.videos.files_of_job(_ITEM_IDS[which % len(_ITEM_IDS)])
-        await self.library.shelf.lost(found)
+        await self.library.shelf.note_looked_for(gone=found, back=(), looked_at=datetime.now(UTC))
 
     # What Temporal and the workers do.
 
@@ -405,6 +405,7 @@ def _stillborn(new: NewJob) -> NewJob:
 
 def _publication(job: JobRecord) -> Publication:
     return Publication(
+        media_id="0" * 32,
         job_id=job.id,
         run=job.run,
         owner=job.owner,

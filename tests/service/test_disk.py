@@ -55,7 +55,7 @@ def test_a_list_loses_no_item_to_a_share_that_is_only_read_for_a_while(
     new_service: Callable[..., Service], origin: Origin, mounted: Callable[[str], Path]
 ) -> None:
     share = mounted("40m")
-    service = new_service(REELIN_MEDIA_DIR=str(share)).start(within=60)
+    service = new_service(REELIN_MEDIA_DIR=str(share)).start()
     service.media_dir = share
     assert service.wait(service.submit(origin.url_for("/file/30000/share-first")).id).state is State.COMPLETED
     subprocess.run(["mount", "-o", "remount,ro", str(share)], check=True)
@@ -63,7 +63,7 @@ def test_a_list_loses_no_item_to_a_share_that_is_only_read_for_a_while(
     assert ready.status_code == 503 and "Read-only" in ready.json()["media"]["reason"], ready.text
     listed = service.submit_list([origin.url_for(f"/file/30000/share-{number}") for number in range(4)])
     for item in service.items(listed.id):
-        waiting = service.wait_until(item.id, state=State.WAITING, within=60)
+        waiting = service.wait_until(item.id, state=State.WAITING)
         assert waiting.failure is not None and waiting.failure.kind is FailureKind.STORAGE_UNAVAILABLE, waiting.failure
     subprocess.run(["mount", "-o", "remount,rw", str(share)], check=True)
     assert service.wait(listed.id, within=150).state is State.COMPLETED
@@ -75,14 +75,14 @@ def test_a_list_loses_no_item_to_a_share_that_is_only_read_for_a_while(
 def test_a_disk_that_is_not_mounted_at_the_start_is_waited_for_and_nothing_is_forgotten(
     new_service: Callable[..., Service], origin: Origin
 ) -> None:
-    service = new_service().start(within=60)
+    service = new_service().start()
     url = origin.url_for("/file/30000/unplugged-one")
     done = service.wait(service.submit(url).id)
     assert done.result is not None
     assert service.stop() == 0
     unplugged = service.media_dir.rename(service.media_dir.with_name("unplugged"))
     service.media_dir.mkdir()
-    service.start(within=60)
+    service.start()
     assert "not mounted" in service.api.get("/readyz").json()["media"]["reason"]
     other = service.submit(origin.url_for("/file/30000/unplugged-two"))
     waiting = service.wait_until(other.id, state=State.WAITING)

@@ -19,7 +19,7 @@ def test_nothing_touches_a_file_on_an_event_loop(
 ) -> None:
     touched = tmp_path / "touched"
     service = new_service(program="tests.service.eventloop", **{OUTPUT: str(touched), FOLDERS: str(tmp_path)})
-    service.start(within=90)
+    service.start()
     began = touched.stat().st_size if touched.exists() else 0
     _do_everything(service, origin)
     assert touched.read_text()[began:] == ""

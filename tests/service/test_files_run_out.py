@@ -110,7 +110,7 @@ async def test_five_downloads_complete_while_five_hundred_want_to_watch_with_fou
 ) -> None:
     service = short_of_files
     try:
-        await asyncio.to_thread(service.start, within=120)
+        await asyncio.to_thread(service.start)
         jobs = [service.submit(origin.url_for(f"/file/3000000/{n}.mp4", rate=300_000)) for n in range(5)]
         url = service.note["url"]
         crowd, seen = Crowd(urlsplit(url).netloc), list[float]()

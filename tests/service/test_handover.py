@@ -21,6 +21,7 @@ from reelin.contracts.work import WORKER_STOPPING
 from reelin.library import JobRecord, Library
 from reelin.origin.server import Origin
 from reelin.process import in_background
+from reelin.temporal import connect
 from tests.library.samples import new_job
 from tests.processes import end_with_the_tests
 from tests.waiting import PATIENCE, eventually, promised
@@ -73,6 +74,9 @@ class Workers:
         self._dispatcher.wake()
         return job
 
+    async def cancel(self, job: JobRecord) -> None:
+        await self._client.get_workflow_handle(job.id).cancel()
+
     async def until(self, jobs: list[JobRecord], state: State) -> None:
         """Until all of them stand so."""
 
@@ -107,9 +111,10 @@ async def workers(tmp_path: Path, temporal: Client) -> AsyncIterator[Workers]:
         library = Library(f"sqlite:///{tmp_path / 'reelin.db'}")
         stack.push_async_callback(library.close)
         await library.open()
-        dispatcher = Dispatcher(library, temporal)
+        client = await connect(temporal.service_client.config.target_host, installation=library.installation)
+        dispatcher = Dispatcher(library, client)
         await stack.enter_async_context(in_background(dispatcher.run))
-        opened = Workers(tmp_path, temporal, library, dispatcher)
+        opened = Workers(tmp_path, client, library, dispatcher)
         stack.callback(opened.close)
         yield opened
 
@@ -140,12 +145,12 @@ async def test_the_next_worker_has_the_downloads_within_seconds_however_many_dep
     assert await asyncio.to_thread(old.wait, PATIENCE) == 0, workers.said()
 
 
-async def test_a_cancel_while_the_worker_stops_is_a_cancel(workers: Workers, temporal: Client, origin: Origin) -> None:
+async def test_a_cancel_while_the_worker_stops_is_a_cancel(workers: Workers, origin: Origin) -> None:
     worker = await workers.start()
     job = await workers.submit("cancelled", origin.url_for(f"/file/{SIZE}/cancelled", rate=RATE))
     await workers.until([job], State.RUNNING)
     await workers.library.jobs.request_cancel(job.id, keep_partial=False)
-    await temporal.get_workflow_handle(job.id).cancel()
+    await workers.cancel(job)
     worker.terminate()
     assert await asyncio.to_thread(worker.wait, PATIENCE) == 0, workers.said()
     await workers.start()

@@ -50,7 +50,7 @@ class Listener:
 def test_events_after_a_kill_begin_with_nothing_older_than_the_client_has_seen(
     new_service: Callable[..., Service], origin: Origin
 ) -> None:
-    service = new_service().start(within=120)
+    service = new_service().start()
     listener = Listener()
     jobs = [service.submit(origin.url_for(f"/file/1500000/order-{n}.mp4", rate=RATE)).id for n in range(2)]
     heard: list[int] = []
@@ -61,7 +61,7 @@ def test_events_after_a_kill_begin_with_nothing_older_than_the_client_has_seen(
 
     listener.listen(service, halfway)
     service.kill()
-    service.start(within=120)
+    service.start()
     late = service.submit(origin.url_for("/file/100000/late.mp4")).id
     listener.listen(service, lambda: [listener.states.get(each) for each in (*jobs, late)] == ["completed"] * 3)
     assert heard == sorted(heard)
