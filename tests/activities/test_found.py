@@ -13,7 +13,8 @@ from reelin.activities.found import find_unknown_files
 from reelin.contracts.media import Downloaded
 from reelin.library import Library
 from tests.activities.test_publish import NOTHING, a_job, downloaded
-from tests.library.samples import new_job, publication
+from tests.library.samples import MEDIA_ID, new_job, publication
+from tests.media import media_folder
 
 
 class Scene:
@@ -29,7 +30,13 @@ class Scene:
 
     async def find(self, own: frozenset[str] = NOTHING) -> frozenset[str]:
         return await find_unknown_files(
-            self.library, self.job, self.downloaded, scratch=self.scratch, media_dir=self.media, own=own
+            self.library,
+            self.job,
+            self.downloaded,
+            media=media_folder(self.library, self.media),
+            media_id=MEDIA_ID,
+            scratch=self.scratch,
+            own=own,
         )
 
     def put(self, name: str, content: bytes) -> Path:

@@ -46,14 +46,14 @@ class Counter:
         self.site = f"{uuid.uuid4().hex[:8]}.org"
         self.engine = ScriptedEngine()
         self.places = Places(1)
-        bus, scratch = MemoryBus(), Scratch(folder / "scratch")
+        bus, scratch = MemoryBus(), Scratch(folder / "scratch", THREADS)
         listed = [self.site] if unlimited else []
         self.desk = SiteDesk(client=client, library=library, unlimited=listed, max_at_once=4)
         self.activity = FetchActivity(
             engine=self.engine,
             library=library,
             bus=bus,
-            scratch=Scratch(folder / "scratch", THREADS),
+            scratch=scratch,
             media=media_folder(library, folder, scratch="scratch"),
             bell=Silence(),
             desk=self.desk,

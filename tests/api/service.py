@@ -27,7 +27,7 @@ from reelin.errors import Unavailable
 from reelin.library import JobRecord, Library
 from reelin.progress import MemoryBus
 from reelin.settings import Settings
-from tests.library.samples import failure, new_job, publication
+from tests.library.samples import failure, new_job, publication, publish
 from tests.media import adopted
 from tests.waiting import eventually
 
@@ -119,8 +119,16 @@ class Api:
     async def finish(self, job_id: str, *, quietly: bool = False) -> None:
         name = job_id.partition("-")[2]
         published = publication(name, paths=(f"{name}.mp4",))
+        for file in published.files:  # else the library is told that somebody took it away
+            (self.parts.settings.media_dir / file.path).write_bytes(bytes(file.size_bytes))
         assert await self.library.videos.publish(published) is not None
         self._touch(job_id, quietly)
+
+    async def bring(self, job_id: str) -> None:
+        """The job, also an item, runs and brings a file."""
+        await publish(self.library, job_id)
+        for file in await self.library.videos.files_of_job(job_id):
+            (self.parts.settings.media_dir / file.path).write_bytes(bytes(file.size_bytes))
 
     async def fail(self, job_id: str) -> None:
         await self.library.jobs.fail(job_id, 1, failure=failure())

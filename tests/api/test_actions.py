@@ -10,7 +10,7 @@ import pytest
 from reelin.contracts.jobs import Counts, State
 from reelin.contracts.work import PAUSE, POKE, RESUME
 from tests.api.service import Api
-from tests.library.samples import begun, fail, let_go, listed, publish
+from tests.library.samples import begun, fail, let_go, listed
 from tests.waiting import PATIENCE
 
 
@@ -126,7 +126,7 @@ async def test_an_item_that_is_retried_stands_in_line_in_its_batch(api: Api) -> 
 async def test_a_batch_shows_its_counts_while_it_runs_and_as_its_result(api: Api) -> None:
     batch_id = await _list(api, "good", "bad")
     good, bad = await let_go(api.library, batch_id)
-    await publish(api.library, good)
+    await api.bring(good)
     shown = await _counted(api, batch_id, Counts(total=2, queued=1, completed=1))
     assert shown["result"] is None
     await fail(api.library, bad)
@@ -162,7 +162,7 @@ async def test_a_filter_says_which_jobs_it_means(api: Api, action: str) -> None:
 async def test_a_class_of_failures_is_retried(api: Api) -> None:
     batch_id = await _list(api, "good", "bad", "worse")
     good, *others = await let_go(api.library, batch_id)
-    await publish(api.library, good)
+    await api.bring(good)
     for job_id in others:
         await fail(api.library, job_id)
     assert await _act(api, "retry", {"parent": batch_id, "state": "failed", "failure": "private"}) == (
@@ -235,7 +235,7 @@ async def test_with_temporal_away_nothing_that_runs_is_deleted(api: Api) -> None
 async def test_stats_say_how_much_there_is_to_do(api: Api) -> None:
     batch_id = await _list(api, "a", "b")
     (first,) = await let_go(api.library, batch_id, at_once=1)
-    await publish(api.library, first)
+    await api.bring(first)
     stats = (await api.client.get("/api/stats")).json()
     assert (stats["jobs"]["queued"], stats["jobs"]["completed"], stats["jobs"]["running"]) == (1, 1, 1)
     assert stats["last_hour"] == {"completed": 1, "failed": 0, "bytes": 10}

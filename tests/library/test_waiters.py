@@ -315,7 +315,8 @@ async def test_a_job_that_is_paused_in_line_has_its_place_again_when_it_goes_on(
         await library.jobs.mark_dispatched([("video-one", 1)])
     await library.jobs.request_pause("video-one")
     assert await line(library) == ["two"]
-    await library.jobs.pause("video-one", 1)
+    if known:  # its workflow has heard it
+        await library.jobs.pause("video-one", 1)
     await library.jobs.request_resume("video-one")
     job = await row(library)
     assert (job.state, job.awaiting_lease_since) == (State.QUEUED, None)
