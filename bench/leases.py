@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 from batch import Service
@@ -79,11 +80,12 @@ class Histories:
 
     def __init__(self, bench: Bench, job_id: str) -> None:
         link = str(Service(bench).job(job_id)["links"]["temporal"])
-        self._base = link.replace("/namespaces/", "/api/v1/namespaces/").rpartition("/workflows/")[0]
+        self._base, _, name = link.replace("/namespaces/", "/api/v1/namespaces/").rpartition("/workflows/")
+        self._mark = unquote(name).removeprefix(job_id)
         self._http = httpx.Client(timeout=60)
 
     def runs(self, workflow_id: str) -> list[dict[str, Any]]:
-        query = f'WorkflowId = "{workflow_id}"'
+        query = f'WorkflowId = "{workflow_id}{self._mark}"'
         found = self._http.get(f"{self._base}/workflows", params={"query": query}).raise_for_status().json()
         return list(found.get("executions", []))
 
@@ -96,7 +98,7 @@ class Histories:
         token = ""
         while True:
             query = {"nextPageToken": token} if token else {}
-            address = f"{self._base}/workflows/{workflow_id}/history"
+            address = f"{self._base}/workflows/{workflow_id}{self._mark}/history"
             page = self._http.get(address, params={"execution.runId": run_id, **query}).raise_for_status().json()
             yield from page["history"]["events"]
             token = page.get("nextPageToken") or ""

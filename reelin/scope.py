@@ -34,10 +34,16 @@ class InstallationScope(SimplePlugin):
         return config
 
 
+def mark_of(on: client.Client) -> str:
+    """What stands behind each workflow's id in Temporal; empty where a client has the namespace for itself."""
+    scopes = (plugin for plugin in on.config()["plugins"] if isinstance(plugin, InstallationScope))
+    return next((scope.mark for scope in scopes), "")
+
+
 def queue_name(on: client.Client, name: str) -> str:
     """What Temporal calls this task queue of `contracts.work`."""
-    scopes = (plugin for plugin in on.config()["plugins"] if isinstance(plugin, InstallationScope))
-    return next((_marked(name, scope.mark) for scope in scopes), name)
+    mark = mark_of(on)
+    return _marked(name, mark) if mark else name
 
 
 def _marked(name: str, mark: str) -> str:

@@ -30,6 +30,7 @@ from reelin.library import Library
 from reelin.logs import configure_logs
 from reelin.process import Attention, in_background, run, spare_the_collector, stop_signal
 from reelin.progress import MemoryBus, ProgressBus
+from reelin.scope import mark_of
 from reelin.settings import Settings
 from reelin.temporal import connect
 
@@ -52,7 +53,8 @@ class ApiServer:
         )
         self._dispatcher = Dispatcher(library, client, self._desk)
         self._reconciler = Reconciler(library, client, bus, self._dispatcher)
-        self._hub = Hub(library, bus, LinkMaker(temporal_ui=temporal_ui, namespace=client.namespace))
+        links = LinkMaker(temporal_ui=temporal_ui, namespace=client.namespace, mark=mark_of(client))
+        self._hub = Hub(library, bus, links)
         self._guests = Guests(share(open_files_limit(), max_downloads=settings.max_downloads))
         control = TemporalControl(client, self._dispatcher, attention or Attention())
         self._status = StatusMonitor(library, control, limits_of(settings), self._hub.stand)

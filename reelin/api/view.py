@@ -18,10 +18,12 @@ NOTHING_KNOWN = ServiceStatus()
 
 
 class LinkMaker(Message):
-    """`temporal_ui` is where Temporal's UI stands, such as http://127.0.0.1:8233; None: jobs have no link there."""
+    """`temporal_ui` is where Temporal's UI stands, such as http://127.0.0.1:8233; None: jobs have no link there.
+    `mark` is what stands behind a job's id there."""
 
     temporal_ui: str | None = None
     namespace: str = "default"
+    mark: str = ""
 
     def of(self, job_id: str) -> Links:
         name = quote(job_id, safe="")
@@ -31,7 +33,8 @@ class LinkMaker(Message):
     def _temporal(self, name: str) -> str | None:
         if self.temporal_ui is None:
             return None
-        return f"{self.temporal_ui.rstrip('/')}/namespaces/{quote(self.namespace, safe='')}/workflows/{name}"
+        namespace = f"{self.temporal_ui.rstrip('/')}/namespaces/{quote(self.namespace, safe='')}"
+        return f"{namespace}/workflows/{name}{quote(self.mark, safe='')}"
 
 
 def applies(progress: ProgressEvent, record: JobRecord) -> bool:

@@ -215,7 +215,7 @@ class TemporalServer:
         deadline = asyncio.get_running_loop().time() + READY_WITHIN_SECONDS
         while True:
             try:
-                return await connect(self.plan.address)
+                return await connect(self.plan.address, installation=self.plan.installation)
             except StartupError:
                 if asyncio.get_running_loop().time() > deadline:
                     raise StartupError(

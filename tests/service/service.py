@@ -109,6 +109,15 @@ class Service:
         command = self.temporal().cmdline()
         return f"127.0.0.1:{command[command.index('--port') + 1]}"
 
+    @property
+    def installation(self) -> str:
+        """Its id, as its own Temporal server has it."""
+        return (self.data_dir / "temporal" / "installation").read_text()
+
+    def in_temporal(self, workflow_id: str) -> str:
+        """What Temporal calls it."""
+        return f"{workflow_id}@{self.installation[:8]}"
+
     def processes_of(self, job_id: str) -> list[psutil.Process]:
         """The children that have the job's scratch folder open, and what those started."""
         scratch = str(self.media_dir / ".reelin-scratch" / job_id)
@@ -167,10 +176,11 @@ class Service:
 
     def running_workflows(self, batch_id: str) -> set[str]:
         """The batch's own and its items', as Temporal's UI lists them."""
-        query = f"(ReelinParent = '{batch_id}' OR WorkflowId = '{batch_id}') AND ExecutionStatus = 'Running'"
+        mine = f"(ReelinParent = '{batch_id}' OR WorkflowId = '{self.in_temporal(batch_id)}')"
+        query = f"{mine} AND ExecutionStatus = 'Running'"
         address = f"{self.note['temporal_ui']}/api/v1/namespaces/default/workflows"
         answer = httpx.get(address, params={"query": query}, timeout=20).raise_for_status().json()
-        return {each["execution"]["workflowId"] for each in answer.get("executions", [])}
+        return {each["execution"]["workflowId"].partition("@")[0] for each in answer.get("executions", [])}
 
     def job(self, job_id: str) -> Job:
         return Job.model_validate(self.api.get(f"/api/jobs/{job_id}").raise_for_status().json())

@@ -115,8 +115,8 @@ def test_a_kill_between_the_rename_and_the_commit_publishes_one_file(new_service
     _only_file(service)
 
 
-async def _poke(temporal: str, batch_id: str) -> None:
-    await (await connect(temporal)).get_workflow_handle(batch_id).signal(POKE)
+async def _poke(temporal: str, installation: str, batch_id: str) -> None:
+    await (await connect(temporal, installation=installation)).get_workflow_handle(batch_id).signal(POKE)
 
 
 def test_a_kill_while_a_batch_lets_items_go_costs_seconds(new_service: MakeService, origin: Origin) -> None:
@@ -124,11 +124,11 @@ def test_a_kill_while_a_batch_lets_items_go_costs_seconds(new_service: MakeServi
     service = new_service().start()
     urls = [origin.url_for(f"/file/{SIZE}/let-go-{each}", rate=RATE) for each in range(5)]
     batch = service.submit_list(urls, options={"at_once": 4})
-    workflow = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows/{batch.id}"
+    workflow = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows/{service.in_temporal(batch.id)}"
     until(lambda: service.counts(batch.id).running == 4)
     with closing(sqlite3.connect(service.data_dir / "reelin.db", timeout=PATIENCE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        asyncio.run(_poke(service.temporal_address(), batch.id))
+        asyncio.run(_poke(service.temporal_address(), service.installation, batch.id))
         until(lambda: httpx.get(workflow).json().get("pendingActivities"))
         service.kill()
     with promised(60):  # half of what the step may take

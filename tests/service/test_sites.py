@@ -114,7 +114,8 @@ def test_leases_survive_a_kill_of_everything(new_service: NewService, origin: Or
 
 def events(service: Service, workflow_id: str) -> Counter[str]:
     """Of its newest history, by type, as Temporal's UI reads them."""
-    address = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows/{workflow_id}/history"
+    workflows = f"{service.note['temporal_ui']}/api/v1/namespaces/default/workflows"
+    address = f"{workflows}/{service.in_temporal(workflow_id)}/history"
     found = httpx.get(address, timeout=20).raise_for_status().json()
     return Counter(str(event["eventType"]).removeprefix("EVENT_TYPE_") for event in found["history"]["events"])
 
