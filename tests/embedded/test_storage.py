@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from reelin.contracts.work import WORKFLOW_QUEUE
 from reelin.embedded import storage
 from reelin.embedded.server import TemporalServer
 from reelin.embedded.storage import TemporalStorage
@@ -33,7 +34,7 @@ async def running(folder: Path, *, installation: str = MINE) -> AsyncIterator[tu
 
 
 async def _start(client: Client, name: str) -> None:
-    await client.start_workflow("Any", "y" * 1000, id=name, task_queue="any")
+    await client.start_workflow("Any", "y" * 1000, id=name, task_queue=WORKFLOW_QUEUE)
 
 
 async def _found(client: Client) -> set[str]:
