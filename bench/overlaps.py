@@ -33,14 +33,16 @@ from reelin.contracts.failures import REMEDIES, Failure, FailureKind
 from reelin.contracts.jobs import BATCH_KINDS, Counts, Kind, State
 from reelin.contracts.media import Metadata, Role
 from reelin.contracts.options import Options
+from reelin.contracts.sites import Ask, Lease
 from reelin.errors import ReelinError
 from reelin.library import JobFilter, JobRecord, Library, NewBatch, NewJob, Publication, PublishedFile, Wish, item_of
-from reelin.library.tables import batches, items, jobs, metadata
+from reelin.library.tables import batches, files, forgotten, items, jobs, videos
 
 NAMES = "abcde"
 LISTS = ("bulk-0", "bulk-1", "bulk-2")
 #: One that stands at a place of the other is looked into by its own workflow.
 PLAYLISTS = ("list-0", "list-1")
+SITE = "example.org"
 AT_ONCE = 2
 PAGE = 2
 #: What is left once nobody interferes is over after so many rounds, or never.
@@ -63,7 +65,7 @@ def _single(name: str, *, force: bool = False) -> NewJob:
         id=name,
         kind=Kind.PLAYLIST if name in PLAYLISTS else Kind.BULK if name in LISTS else Kind.AUTO,
         url="" if name in LISTS else f"https://example.org/{name}",
-        site="" if name in LISTS else "example.org",
+        site="" if name in LISTS else SITE,
         owner="local",
         preset="best",
         options=Options(),
@@ -89,6 +91,7 @@ class Simulation:
         self.running: dict[str, int] = {}
         self.standing_still: set[str] = set()
         self._paused: set[str] = set()  # by a word about the job itself
+        self._leases = 0
         self._started: list[tuple[str, int]] = []
         self._entries: dict[str, list[str]] = {}
 
@@ -181,6 +184,22 @@ class Simulation:
             self.standing_still.discard(job.id)
         return self.running.setdefault(job.id, job.run) == job.run
 
+    async def line_up(self, which: int, how: int) -> None:
+        """What is to be started waits for its site instead, in rows."""
+        await self.library.waiters.line_up_site(SITE, at_most=1 + how % 3)
+
+    async def grant(self, which: int, how: int) -> None:
+        """The site lets some of its line in; a start that comes to nothing is the reconciler's."""
+        front = (await self.library.waiters.front(SITE, at_most=1 + how % 3)).front
+        leases = [self._lease(ask) for ask in front]
+        for job in await self.library.waiters.grant(leases):
+            if how % 5:
+                self._start(job)
+
+    def _lease(self, ask: Ask) -> Lease:
+        self._leases += 1
+        return Lease(job_id=ask.job_id, run=ask.run, number=self._leases, owner=ask.owner, since=0)
+
     async def work(self, which: int, how: int) -> None:
         """One workflow's turn."""
         if self.running:
@@ -249,6 +268,8 @@ class Simulation:
                 self.standing_still.add(job.id)
         elif how % 8 == 7:
             await self.library.jobs.give_back(job.id, job.run)
+        elif how % 16 == 14:
+            await self.library.jobs.wait_for_lease(job.id, job.run)
         elif how % 8 == 6:
             until = datetime.now(UTC) + timedelta(seconds=1)
             await self.library.jobs.wait(job.id, job.run, failure=_FAILURE, attempt=1, until=until)
@@ -311,6 +332,7 @@ class Simulation:
                         await self._tell(Wish.RESUME, granted.told)
             await self.reconcile(0, 0)
             await self.start(3, 1)
+            await self.grant(0, 2)
             for job_id in sorted(self.running):
                 if job_id in self.running:
                     await self._turn(job_id, 48 + turn % 2)
@@ -371,9 +393,10 @@ class Simulation:
             return
         runs = self.running.get(job.id) == job.run
         in_outbox = job.state == State.QUEUED and job.dispatched_at is None
+        in_line = job.state == State.WAITING and job.awaiting_lease_since is not None
         stands = job.state == State.PAUSED and job.pause_requested and job.dispatched_at is None
         lost = job.dispatched_at is not None and job.id not in self.running  # the reconciler's
-        if not (runs or in_outbox or stands or lost):
+        if not (runs or in_outbox or in_line or stands or lost):
             raise Broken(f"{name} is let go, and nobody will start it")
         if runs and job.id in self.standing_still and not (job.pause_requested or job.resumed):
             raise Broken(f"{name} stands still, and nobody will tell it to go on")
@@ -428,6 +451,8 @@ STEPS = {
     "lose_files": 1,
     "start": 5,
     "note_started": 1,
+    "line_up": 2,
+    "grant": 2,
     "work": 16,
     "reconcile": 2,
     "terminate": 1,
@@ -438,7 +463,7 @@ DRAWN = tuple(name for name, weight in STEPS.items() for _ in range(weight))
 async def play(library: Library, steps: Sequence[Step]) -> None:
     """Raises Broken. The library is emptied before."""
     async with library._database.writing() as connection:
-        for table in reversed(metadata.sorted_tables):
+        for table in (files, videos, items, batches, jobs, forgotten):
             await connection.execute(table.delete())
     simulation = Simulation(library)
     for step in steps:

@@ -282,6 +282,7 @@ _FRESH: dict[str, Any] = {
     "keep_partial": False,
     "pause_requested": False,
     "resumed": False,
+    "lease": None,  # it was the last run's
     "failure": None,
     "failure_kind": None,
 }

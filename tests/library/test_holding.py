@@ -7,6 +7,7 @@ from dataclasses import replace
 from sqlalchemy import update
 
 from reelin.contracts.jobs import Counts, Kind, State
+from reelin.contracts.sites import Lease
 from reelin.library import JobFilter, Library, Wish
 from reelin.library.tables import items, jobs
 from tests.library.samples import (
@@ -213,6 +214,17 @@ async def test_who_wants_a_job_that_is_being_cancelled_gets_a_new_run_of_it(libr
         await library.jobs.cancel(item_id(name), 1)  # the old run's end
     assert (await library.jobs.get(item_id("x"))).state is State.QUEUED
     assert await let_go(library) == [item_id("y")]
+
+
+async def test_a_new_run_does_not_inherit_the_leave_that_the_site_gave_the_last_one(library: Library) -> None:
+    await library.jobs.submit(new_job("x"))
+    [ask] = await library.waiters.line_up_site("example.org", at_most=1)
+    lease = Lease(job_id=ask.job_id, run=ask.run, number=7, owner=ask.owner, since=0)
+    [granted] = await library.waiters.grant([lease])
+    assert granted.lease == 7
+    await library.jobs.request_cancel("video-x", keep_partial=False)
+    again = (await library.jobs.submit(new_job("x"))).job
+    assert (again.run, again.lease, again.dispatched_at) == (2, None, None)
 
 
 # What stands still with a batch.

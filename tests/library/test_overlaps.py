@@ -59,7 +59,7 @@ def _trying(examples: int) -> Any:
     return settings(max_examples=int(_HUNT or examples), deadline=None, derandomize=_HUNT is None, database=None)
 
 
-@_trying(60)
+@_trying(40)
 @given(_STEPS)
 def test_every_job_has_somebody_who_lets_it_go_whatever_lists_come_and_go(
     play_on_sqlite: Play, steps: list[Any]
@@ -67,7 +67,7 @@ def test_every_job_has_somebody_who_lets_it_go_whatever_lists_come_and_go(
     play_on_sqlite(steps)
 
 
-@_trying(10)
+@_trying(6)
 @given(_STEPS)
 def test_the_same_on_postgresql(play_on_postgresql: Play, steps: list[Any]) -> None:
     play_on_postgresql(steps)
