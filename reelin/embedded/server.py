@@ -139,14 +139,12 @@ class TemporalServer:
     async def _start(self) -> Client:
         for _ in range(_PORT_TRIES):
             await self._launch()
-            if await self._listens():
-                break
+            client = await self._connect() if await self._listens() else None
+            if client is not None:
+                await self._prepare(client)
+                return client
             self.plan = self.plan.on_other_ports()
-        else:
-            raise StartupError(f"Temporal's server found no free port: {self._last_words()}")
-        client = await self._connect()
-        await self._prepare(client)
-        return client
+        raise StartupError(f"Temporal's server found no free port: {self._last_words()}")
 
     async def _prepare(self, client: Client) -> None:
         """Raises StartupError where it has come up with a database in which it cannot look anything up."""
@@ -207,16 +205,24 @@ class TemporalServer:
             if asyncio.get_running_loop().time() > deadline:
                 raise StartupError(f"Temporal's server does not come up: {self._last_words()}")
             await asyncio.sleep(0.02)
-        if "address already in use" in self._said():  # it may panic for want of the port: the last words are its stack
+        if self._wants_another_port():
             return False
         raise StartupError(f"Temporal's server did not start: {self._last_words()}")
 
-    async def _connect(self) -> Client:
+    def _wants_another_port(self) -> bool:
+        """Whether it has ended for want of one. It may panic then: the last words are its stack."""
+        ended = self._process is not None and self._process.returncode is not None
+        return ended and "address already in use" in self._said()
+
+    async def _connect(self) -> Client | None:
+        """None where it has ended because the port of its UI was somebody else's."""
         deadline = asyncio.get_running_loop().time() + READY_WITHIN_SECONDS
         while True:
             try:
                 return await connect(self.plan.address, installation=self.plan.installation)
             except StartupError:
+                if self._wants_another_port():
+                    return None
                 if asyncio.get_running_loop().time() > deadline:
                     raise StartupError(
                         f"Temporal's server did not answer within {READY_WITHIN_SECONDS:.0f} s: {self._last_words()}"

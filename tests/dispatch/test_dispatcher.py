@@ -15,7 +15,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from reelin.activities import SiteDesk, Start, Starter
-from reelin.api.dispatcher import Dispatcher
+from reelin.api.dispatcher import SECONDS_BEFORE_ANOTHER_TRY, Dispatcher
 from reelin.api.temporal_control import TemporalControl
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import Kind, State
@@ -357,8 +357,10 @@ async def test_a_namespace_that_is_not_there_is_said_once_and_asked_for_less_and
     real = asyncio.sleep
 
     async def note(seconds: float) -> None:
+        if seconds < SECONDS_BEFORE_ANOTHER_TRY:  # somebody else's: the module is everybody's
+            return await real(seconds)
         waits.append(seconds)
-        await real(0)
+        return await real(0)
 
     config = desk.client.config()
     config["namespace"] = "nowhere"

@@ -26,7 +26,7 @@ class Provocation:
     """`path` of the origin with `faults`, or of the `Site`. `resumed`: after a kill in the middle of the file.
 
     A file that is given directly is asked for once, and what yt-dlp is told first counts as the page's answer; an
-    attempt that goes on from bytes that are there looks at the URL once more, and then asks for the rest.
+    attempt that goes on from bytes that are there asks for the rest at once.
     """
 
     kind: FailureKind
@@ -56,7 +56,7 @@ def _rest(
     kind: FailureKind, faults: Mapping[str, str | int], *, wait: float | None = None, dated: bool = False
 ) -> Provocation:
     """Of a file given directly, of which a killed attempt has fetched the beginning by the first request."""
-    return Provocation(kind, FILE, {"rate": 300_000, "skip": 2, **faults}, resumed=True, wait=wait, dated=dated)
+    return Provocation(kind, FILE, {"rate": 300_000, "skip": 1, **faults}, resumed=True, wait=wait, dated=dated)
 
 
 def _file(kind: FailureKind, status: int) -> Provocation:
@@ -65,7 +65,7 @@ def _file(kind: FailureKind, status: int) -> Provocation:
 
 def _led(kind: FailureKind, status: int) -> Provocation:
     """The rest of a file that a page names."""
-    faults = {"seg_rate": 300_000, "seg_skip": 2, "seg_fail": f"{status}x{ALWAYS}"}
+    faults = {"seg_rate": 300_000, "seg_skip": 1, "seg_fail": f"{status}x{ALWAYS}"}
     return Provocation(kind, "/page/kind", {"media": FILE, **faults}, resumed=True)
 
 
@@ -114,12 +114,12 @@ PROVOCATIONS: dict[str, Provocation] = {
     "nobody listens": Provocation(_KIND.NETWORK, "http://127.0.0.1:1/video.mp4"),
     "a name that does not exist": Provocation(_KIND.DNS, "http://no-such-host.invalid/video.mp4"),
     "403 on a fragment": _fragment(_KIND.EXPIRED_URL, 403),
-    "403 on a file that a page led to": _led(_KIND.EXPIRED_URL, 403),
-    # The first attempt asks by the redirect and then directly, the second one too before it asks for the rest.
+    # An attempt that goes on asks the page, or the redirect, anew, and then for the rest: that address has not expired.
+    "403 on a file that a page led to": _led(_KIND.FORBIDDEN, 403),
     "403 on a file that a redirect led to": Provocation(
-        _KIND.EXPIRED_URL,
+        _KIND.FORBIDDEN,
         "/redirect",
-        {"to": f"{FILE}?rate=300000&fail=403x{ALWAYS}&skip=4&key=redirected"},
+        {"to": f"{FILE}?rate=300000&fail=403x{ALWAYS}&skip=3&key=redirected"},
         resumed=True,
     ),
     "416 on the file": _file(_KIND.RESUME_CONFLICT, 416),

@@ -72,6 +72,16 @@ async def eventually(condition: Callable[[], bool], said: Callable[[], str] = la
         raise AssertionError(said()) from error
 
 
+async def until_idle(site: SiteHandle) -> None:
+    """It has heard all that it asked for, and waits."""
+    async with asyncio.timeout(60):
+        while True:
+            raw = (await site.describe()).raw_description
+            if not raw.pending_activities and not raw.HasField("pending_workflow_task"):
+                return
+            await asyncio.sleep(0.02)
+
+
 def granted(scene: Scene) -> Sequence[str]:
     return [lease.job_id for lease in scene.script.granted]
 
@@ -126,8 +136,7 @@ async def test_what_is_more_urgent_by_now_goes_first(stage: Stage) -> None:
     reads = scene.script.reads
     site = await scene.tell(Words(reread=True))
     await eventually(lambda: scene.script.reads > reads)
-    while (await site.describe()).raw_description.pending_activities:
-        await asyncio.sleep(0.02)
+    await until_idle(site)
     await scene.done("first")
     await scene.until("third")
     await scene.close()
