@@ -40,6 +40,7 @@ bench: install  ## Print the benchmark tables (starts a service of its own)
 	$(BIN)/python bench/steps.py
 	$(BIN)/python bench/polite.py
 	$(BIN)/python bench/leases.py
+	$(BIN)/python bench/line.py
 	$(BIN)/python bench/batch.py
 	$(BIN)/python bench/lists.py
 	$(BIN)/python bench/temporal.py
