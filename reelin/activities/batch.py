@@ -22,9 +22,6 @@ from reelin.progress import ProgressBus
 
 log = structlog.get_logger(__name__)
 
-#: Workflow starts at once: each is some milliseconds of Temporal's.
-STARTS_AT_ONCE = 8
-
 #: How many items of a site may be in flight in one batch; None: any number.
 SiteLimit = Callable[[str], int | None]
 
@@ -127,16 +124,14 @@ class BatchActivities:
 
     async def _start(self, jobs: Sequence[JobRecord]) -> None:
         """What cannot be started now stays in the outbox, for the dispatcher."""
-        slots = asyncio.Semaphore(STARTS_AT_ONCE)
         unlimited = await self._starter.line_up(jobs)
 
         async def start(job: JobRecord) -> Start:
-            async with slots:
-                try:
-                    return await self._starter.start(job)
-                except RPCError as error:
-                    log.warning("an item cannot be started yet", job_id=job.id, reason=error.message)
-                    return Start.LATER
+            try:
+                return await self._starter.start(job)
+            except RPCError as error:
+                log.warning("an item cannot be started yet", job_id=job.id, reason=error.message)
+                return Start.LATER
 
         started = await asyncio.gather(*(start(job) for job in unlimited))
         known = (Start.STARTED, Start.THERE_ALREADY)

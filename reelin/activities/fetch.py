@@ -15,13 +15,13 @@ from reelin.activities.places import Places
 from reelin.activities.publisher import Publisher
 from reelin.activities.reporter import Reporter
 from reelin.activities.scratch import Scratch
-from reelin.activities.site import SiteDesk, Visit, ask_of
+from reelin.activities.site import SiteDesk, Visit
 from reelin.contracts.jobs import Kind, Phase, State
 from reelin.contracts.media import Downloaded
 from reelin.contracts.work import FETCH, Attempt, FetchResult, JobRequest
 from reelin.engine.seam import DownloadTask, Engine, Report
 from reelin.errors import PlaylistFound
-from reelin.library import Library
+from reelin.library import Library, ask_of
 from reelin.library.unbroken import to_its_end
 from reelin.progress import ProgressBus
 

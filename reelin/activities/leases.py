@@ -13,6 +13,7 @@ from reelin.activities.starter import Start, Starter
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.sites import (
     CHECK_LEASES,
+    FRONT,
     GRANT_LEASES,
     LOAD_SITE,
     READ_WAITERS,
@@ -31,11 +32,6 @@ from reelin.library import JobRecord, Library, SiteRecord
 from reelin.progress import ProgressBus
 
 log = structlog.get_logger(__name__)
-
-#: Of those who wait, the site's workflow knows so many by name.
-FRONT = 100
-#: Workflow starts at once: each is some milliseconds of Temporal's.
-STARTS_AT_ONCE = 8
 
 
 class LeaseActivities:
@@ -62,13 +58,7 @@ class LeaseActivities:
         """Writes the leases down, then starts the jobs' workflows, or wakes those that run. May run twice."""
         numbers = {lease.job_id: lease.number for lease in wanted.leases}
         granted = await self._library.waiters.grant(wanted.leases)
-        slots = asyncio.Semaphore(STARTS_AT_ONCE)
-
-        async def let_in(job: JobRecord) -> Start:
-            async with slots:
-                return await self._let_in(job)
-
-        starts = await asyncio.gather(*(let_in(job) for job in granted))
+        starts = await asyncio.gather(*(self._let_in(job) for job in granted))
         came_to = {job.id: start for job, start in zip(granted, starts, strict=True)}
         later = [lease for lease in wanted.leases if came_to.get(lease.job_id) is Start.LATER]
         await self._library.waiters.put_back(later)
@@ -92,7 +82,8 @@ class LeaseActivities:
             if start is not Start.THERE_ALREADY:
                 return start
         try:
-            await self._client.get_workflow_handle(job.id).signal(LEASE_GRANTED)
+            async with self._starter.slots:
+                await self._client.get_workflow_handle(job.id).signal(LEASE_GRANTED)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

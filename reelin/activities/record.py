@@ -6,7 +6,7 @@ from temporalio import activity
 
 from reelin.activities.bell import ItemListener
 from reelin.activities.scratch import Scratch
-from reelin.activities.site import SiteDesk, ask_of
+from reelin.activities.site import SiteDesk
 from reelin.contracts.progress import JobTouched
 from reelin.contracts.work import (
     RECORD_CANCELLED,
@@ -17,7 +17,7 @@ from reelin.contracts.work import (
     JobRequest,
     WaitingRecord,
 )
-from reelin.library import Library
+from reelin.library import Library, ask_of
 from reelin.progress import ProgressBus
 
 
@@ -42,7 +42,7 @@ class RecordActivities:
             for_lease=record.awaits_lease,
         )
         self._touched(record.job)
-        row = await self._library.jobs.find(record.job.job_id)
+        row = await self._library.jobs.find(record.job.job_id) if record.awaits_lease else None
         if row is not None and row.awaiting_lease_since is not None:
             await self._desk.ask([(record.job.site, ask_of(row))])
 

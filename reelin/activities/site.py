@@ -26,7 +26,7 @@ from reelin.contracts.sites import (
 )
 from reelin.contracts.work import Attempt, FailureReport
 from reelin.errors import Unavailable
-from reelin.library import JobRecord, Library
+from reelin.library import Library
 from reelin.library.unbroken import to_its_end
 
 log = structlog.get_logger(__name__)
@@ -211,17 +211,6 @@ class SiteDesk:
             log.warning("a site did not hear of a lease's end", site=site, job_id=done.job_id, reason=error.reason)
             return False
         return True
-
-
-def ask_of(job: JobRecord) -> Ask:
-    since = job.awaiting_lease_since
-    return Ask(
-        job_id=job.id,
-        run=job.run,
-        owner=job.owner,
-        priority=job.priority,
-        since=0 if since is None else since.timestamp(),
-    )
 
 
 def _report_of(error: ApplicationError) -> FailureReport | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from enum import Enum
@@ -37,6 +38,10 @@ log = structlog.get_logger(__name__)
 _WORKFLOWS = {Kind.INFO: INFO_WORKFLOW, Kind.PLAYLIST: PLAYLIST_WORKFLOW, Kind.BULK: BULK_WORKFLOW}
 
 
+#: Workflow starts at once: each is some milliseconds of Temporal's, and as many of this process, which others want too.
+STARTS_AT_ONCE = 8
+
+
 class Start(Enum):
     """What came of starting a workflow."""
 
@@ -47,12 +52,13 @@ class Start(Enum):
 
 
 class Starter:
-    """Without a `desk` no site needs a lease."""
+    """Without a `desk` no site needs a lease. `slots` bound what is asked of Temporal at once."""
 
     def __init__(self, client: Client, library: Library, desk: SiteDesk | None = None) -> None:
         self._client = client
         self._library = library
         self._desk = desk
+        self.slots = asyncio.Semaphore(STARTS_AT_ONCE)
 
     async def line_up(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
         """Puts those whose sites have to let them in into their sites' lines; returns the others.
@@ -71,7 +77,8 @@ class Starter:
     async def start(self, job: JobRecord, *, leased: bool = False) -> Start:
         """`leased`: its site has let it in. Raises RPCError, and what else the client raises where Temporal is away."""
         try:
-            await self._start(job, leased=leased)
+            async with self.slots:
+                await self._start(job, leased=leased)
         except WorkflowAlreadyStartedError:
             return Start.THERE_ALREADY if await self._is_this_run(job) else Start.LATER
         except RPCError as error:

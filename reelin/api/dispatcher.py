@@ -21,8 +21,6 @@ log = structlog.get_logger(__name__)
 BATCH = 40
 #: Jobs that a transaction puts into their site's line.
 LINED_UP_AT_ONCE = 500
-#: Starting is cheap for Temporal and not for this process: more at once would make those who submit wait.
-AT_ONCE = 8
 SECONDS_BETWEEN_LOOKS = 30.0
 #: After a start that did not work: Temporal is away, or an older run of the job is still ending.
 SECONDS_BEFORE_ANOTHER_TRY = 0.5
@@ -39,7 +37,6 @@ class Dispatcher:
         self._woken = asyncio.Event()
         self._refused: Refused | None = None
         self._wait = SECONDS_BEFORE_ANOTHER_TRY
-        self._slots = asyncio.Semaphore(AT_ONCE)
         self._untold: set[str] = set()  #: Sites that do not know yet that somebody waits for them.
 
     @property
@@ -113,7 +110,7 @@ class Dispatcher:
         return all(heard)
 
     async def _tell(self, desk: SiteDesk, site: str) -> bool:
-        async with self._slots:
+        async with self._starter.slots:
             try:
                 await desk.reread(site)
             except Unavailable as error:
@@ -131,8 +128,7 @@ class Dispatcher:
     async def _start(self, job: JobRecord) -> bool:
         """Whether there is nothing more to do for it: Temporal has it, or will never take it."""
         try:
-            async with self._slots:
-                start = await self._starter.start(job)
+            start = await self._starter.start(job)
             self._accepted()
             return start is not Start.LATER
         except TEMPORAL_AWAY as error:

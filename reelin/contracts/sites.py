@@ -28,6 +28,10 @@ COMPLAINTS = frozenset({FailureKind.RATE_LIMITED, FailureKind.BOT_CHECK})
 NO_LIMIT = 1_000_000
 
 
+#: Of those who wait, a site's workflow knows so many by name.
+FRONT = 100
+
+
 def site_workflow_id(site: str) -> str:
     return f"site-{site}"
 

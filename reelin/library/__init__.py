@@ -11,6 +11,7 @@ from reelin.library.standing import VideoState
 from reelin.library.store import Library
 from reelin.library.submissions import NewJob, Submitted
 from reelin.library.videos import Publication, PublishedFile, VideoStore
+from reelin.library.waiters import ask_of
 from reelin.library.waits import Standstill, added_up, clipped
 from reelin.library.window import Released, Window
 from reelin.library.wishes import Granted, Wish, WishStore
@@ -48,6 +49,7 @@ __all__ = [
     "Wish",
     "WishStore",
     "added_up",
+    "ask_of",
     "clipped",
     "item_of",
 ]

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_, union_all, update
+from sqlalchemy import and_, func, literal, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.failures import Failure
@@ -27,7 +27,7 @@ from reelin.library.standing import describe, note_ended, note_running
 from reelin.library.submissions import NewJob, Submissions, Submitted
 from reelin.library.tables import items, jobs
 from reelin.library.unbroken import unbroken
-from reelin.library.waiters import OUTBOX, distinct_values, wait_for_lease
+from reelin.library.waiters import IN_OUTBOX, OUTBOX, distinct_values, first_of, wait_for_lease
 from reelin.library.wishes import Wish, WishStore
 
 _FINAL = tuple(sorted(FINAL_STATES))
@@ -198,7 +198,8 @@ class JobStore:
         async with self._database.reading() as connection:
             of_site = [jobs.c.site == site for site in await distinct_values(connection, jobs.c.site, OUTBOX)]
             each = max(_FEWEST_OF_A_SITE, 2 * limit // (1 + len(of_site)))
-            first = [_first_of(and_(OUTBOX, mine), each) for mine in (*of_site, jobs.c.site.is_(None))]
+            mine = (and_(OUTBOX, site) for site in (*of_site, jobs.c.site.is_(None)))
+            first = [first_of(which, each, *jobs.columns, order=IN_OUTBOX) for which in mine]
             found: list[JobRecord] = []
             for start in range(0, len(first), _TERMS):
                 rows = await connection.execute(union_all(*first[start : start + _TERMS]))
@@ -337,11 +338,6 @@ async def _begin(
         "resumed": False,
     }
     return await write_one(connection, *idle, *wanted, *leave, another, **values)
-
-
-def _first_of(which: ColumnElement[bool], number: int) -> Any:
-    order = (jobs.c.priority, jobs.c.submitted_at, jobs.c.position, jobs.c.id)
-    return select(select(jobs).where(which).order_by(*order).limit(number).subquery())
 
 
 def _in_turn(found: Iterable[JobRecord]) -> list[JobRecord]:

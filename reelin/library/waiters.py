@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Row, and_, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reelin.contracts.jobs import BATCH_KINDS, UNFINISHED_STATES, Kind, State
@@ -33,6 +33,10 @@ WAITS = jobs.c.awaiting_lease_since.is_not(None)
 #: Accepted, let go, and not yet known to Temporal.
 OUTBOX = and_(~jobs.c.held, jobs.c.state == State.QUEUED, jobs.c.dispatched_at.is_(None))
 _DOWNLOAD = jobs.c.kind.not_in(_NO_DOWNLOADS)
+#: Whose turn it is, in the outbox and in a site's line.
+IN_OUTBOX = (jobs.c.priority, jobs.c.submitted_at, jobs.c.position, jobs.c.id)
+_IN_LINE = (jobs.c.priority, jobs.c.awaiting_lease_since, *IN_OUTBOX[1:])
+_ASKED = (jobs.c.run, jobs.c.owner, *_IN_LINE)
 
 
 class WaiterStore:
@@ -59,12 +63,7 @@ class WaiterStore:
     @unbroken
     async def line_up_site(self, site: str, *, at_most: int) -> list[Ask]:
         """Takes downloads of a site out of the outbox and into its line, the most urgent ones first."""
-        query = (
-            select(jobs.c.id)
-            .where(OUTBOX, jobs.c.site == site, _DOWNLOAD)
-            .order_by(jobs.c.priority, jobs.c.submitted_at, jobs.c.position, jobs.c.id)
-            .limit(at_most)
-        )
+        query = select(jobs.c.id).where(OUTBOX, jobs.c.site == site, _DOWNLOAD).order_by(*IN_OUTBOX).limit(at_most)
         async with self._database.writing() as connection:
             job_ids = (await connection.execute(query)).scalars().all()
             return await _line_up(connection, job_ids)
@@ -86,7 +85,9 @@ class WaiterStore:
             owners = await distinct_values(connection, jobs.c.owner, mine)
             if not owners:
                 return Waiters()
-            first = [_first_of(mine, owner, max(1, at_most // len(owners))) for owner in owners[:at_most]]
+            each = max(1, at_most // len(owners))
+            of_owner = [and_(mine, jobs.c.owner == owner) for owner in owners[:at_most]]
+            first = [first_of(which, each, *_ASKED, order=_IN_LINE) for which in of_owner]
             rows = (await connection.execute(union_all(*first))).all()
             total = await connection.scalar(select(func.count()).select_from(jobs).where(mine))
             return Waiters(front=_in_order(rows), total=total or 0)
@@ -168,13 +169,13 @@ class WaiterStore:
 
 
 async def distinct_values(
-    connection: AsyncConnection, column: ColumnElement[Any], which: ColumnElement[bool]
+    connection: AsyncConnection, column: ColumnElement[Any], which: ColumnElement[bool], *, at_most: int = _MANY
 ) -> list[str]:
-    """By jumping from one to the next in an index: 100,000 rows of one are one step. Some hundreds at most."""
+    """By jumping from one to the next in an index: 100,000 rows of one are one step."""
     first = select(func.min(column).label("value"), literal(1).label("step")).where(which)
     jump = first.cte("jump", recursive=True)
     following = select(func.min(column)).where(which, column > jump.c.value).scalar_subquery()
-    jump = jump.union_all(select(following, jump.c.step + 1).where(jump.c.value.is_not(None), jump.c.step < _MANY))
+    jump = jump.union_all(select(following, jump.c.step + 1).where(jump.c.value.is_not(None), jump.c.step < at_most))
     found = await connection.execute(select(jump.c.value).where(jump.c.value.is_not(None)))
     return list(found.scalars())
 
@@ -227,26 +228,21 @@ async def _line_up(connection: AsyncConnection, job_ids: Collection[str]) -> lis
     return list(_in_order(rows))
 
 
-_ORDER = ("priority", "awaiting_lease_since", "submitted_at", "position", "id")
-_ASKED = (jobs.c.id, jobs.c.run, jobs.c.owner, *(jobs.c[name] for name in _ORDER[:-1]))
-
-
-def _first_of(mine: ColumnElement[bool], owner: str, number: int) -> Any:
-    first = select(*_ASKED).where(mine, jobs.c.owner == owner).order_by(*(jobs.c[name] for name in _ORDER))
-    return select(first.limit(number).subquery())
+def first_of(
+    which: ColumnElement[bool], number: int, *columns: ColumnElement[Any], order: Sequence[ColumnElement[Any]]
+) -> Any:
+    """So many of the jobs, as one term of a union."""
+    return select(select(*columns).where(which).order_by(*order).limit(number).subquery())
 
 
 def _in_order(rows: Sequence[Any]) -> tuple[Ask, ...]:
     def turn(row: Any) -> tuple[Any, ...]:
         return (row.priority, row.awaiting_lease_since, row.submitted_at, row.position or 0, row.id)
 
-    return tuple(
-        Ask(
-            job_id=row.id,
-            run=row.run,
-            owner=row.owner,
-            priority=row.priority,
-            since=row.awaiting_lease_since.timestamp(),
-        )
-        for row in sorted(rows, key=turn)
-    )
+    return tuple(ask_of(row) for row in sorted(rows, key=turn))
+
+
+def ask_of(job: JobRecord | Row[Any]) -> Ask:
+    """Of a job that stands in its site's line."""
+    since = job.awaiting_lease_since.timestamp() if job.awaiting_lease_since else 0
+    return Ask(job_id=job.id, run=job.run, owner=job.owner, priority=job.priority, since=since)

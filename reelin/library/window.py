@@ -24,6 +24,7 @@ from reelin.library.retries import line_up_again
 from reelin.library.rows import among, find, find_batch, get, now, record, write
 from reelin.library.tables import batches, items, jobs
 from reelin.library.unbroken import unbroken
+from reelin.library.waiters import distinct_values
 
 _UNFINISHED = tuple(sorted(UNFINISHED_STATES))
 _MANY_SITES = 1000
@@ -213,7 +214,7 @@ async def _choose(
     if for_guests <= 0:
         return []
     candidates: list[_Candidate] = []
-    for site in await _sites_in_line(connection, batch_id):
+    for site in await distinct_values(connection, items.c.site, _in_line(batch_id), at_most=_MANY_SITES):
         limit, already = limit_of(site), flying.get(site, 0)
         wanted = free if already else max(free, 1)
         room = wanted if limit is None else min(wanted, limit - already)
@@ -226,16 +227,6 @@ async def _choose(
 
 def _in_line(batch_id: str) -> ColumnElement[bool]:
     return and_(items.c.batch_id == batch_id, ~items.c.released)
-
-
-async def _sites_in_line(connection: AsyncConnection, batch_id: str) -> Sequence[str]:
-    """By jumping from one to the next in the index: 100,000 rows of one site are one step."""
-    in_line = _in_line(batch_id)
-    first = select(func.min(items.c.site).label("site"), literal(1).label("step")).where(in_line)
-    jump = first.cte("jump", recursive=True)
-    following = select(func.min(items.c.site)).where(in_line, items.c.site > jump.c.site).scalar_subquery()
-    jump = jump.union_all(select(following, jump.c.step + 1).where(jump.c.site.is_not(None), jump.c.step < _MANY_SITES))
-    return (await connection.execute(select(jump.c.site).where(jump.c.site.is_not(None)))).scalars().all()
 
 
 async def _first_of(

@@ -112,7 +112,7 @@ async def attempt_until_done(
     now = job.carried or Carried(number=1, fresh=False, tally=Tally(), leased=job.leased)
     job = job.model_copy(update={"carried": None})
     while True:
-        if history_of_its_own and _has_a_long_history() and not wish.paused:
+        if history_of_its_own and has_grown_long(MANY_EVENTS) and not wish.paused:
             workflow.continue_as_new(job.model_copy(update={"carried": _with_word_of_site(now, work)}))
         try:
             result = await _try_unless_paused(job, work, now, wish)
@@ -157,9 +157,10 @@ def _added(tally: Tally, kind: FailureKind, moment: datetime) -> Tally:
     )
 
 
-def _has_a_long_history() -> bool:
+def has_grown_long(longest: int) -> bool:
+    """Whether it is time for a new history: this one has more than `longest` events, or Temporal suggests it."""
     info = workflow.info()
-    return info.is_continue_as_new_suggested() or info.get_current_history_length() > MANY_EVENTS
+    return info.is_continue_as_new_suggested() or info.get_current_history_length() > longest
 
 
 def is_cancel(error: BaseException) -> bool:

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         Work,
         attempt_until_done,
         failed,
+        has_grown_long,
         is_cancel,
         record,
     )
@@ -108,7 +109,8 @@ class _Batch:
             await self._until_poked(_patience(now))
             if listing.done():
                 listing.result()  # a fault of our own is not to be waited out
-            if _has_a_long_history(listing=not listing.done()):
+            # Listing begins anew with the history: it goes on from its cursor, but looks at a playlist once more.
+            if has_grown_long(MANY_EVENTS if listing.done() else MANY_EVENTS_LISTING):
                 workflow.continue_as_new(job)
 
     async def _call_off_until_over(self, job: JobRequest) -> None:
@@ -150,13 +152,6 @@ def _patience(now: Advance) -> timedelta | None:
     if now.paused and not now.in_flight:
         return LONG_PATIENCE
     return None if now.listing and not (now.in_flight or now.in_line) else PATIENCE
-
-
-def _has_a_long_history(*, listing: bool) -> bool:
-    """Listing begins anew with the history: it goes on from its cursor, but looks at a playlist once more."""
-    info = workflow.info()
-    longest = MANY_EVENTS_LISTING if listing else MANY_EVENTS
-    return info.is_continue_as_new_suggested() or info.get_current_history_length() > longest
 
 
 async def _act(activity: str, job: JobRequest, summary: str) -> Advance:

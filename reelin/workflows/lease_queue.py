@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.sites import (
     COMPLAINTS,
+    FRONT,
     Ask,
     Configure,
     Done,
@@ -23,8 +24,8 @@ from reelin.contracts.sites import (
 )
 from reelin.workflows.budget import Budget
 
-#: So many of those who wait are known by name; below the second number the rows are read again, at most so often.
-FRONT, LOW = 100, 25
+#: When so few of those who wait are known by name, the rows are read again, at most so often.
+LOW = 25
 REREAD_SECONDS = 0.2
 #: A worker that stops or crashes hands its job on within seconds; a busy one begins it later.
 FORGET_LEASE_SECONDS = 90.0

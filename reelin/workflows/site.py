@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
         Words,
     )
     from reelin.contracts.work import SITE_WORKFLOW, WORKFLOW_QUEUE
+    from reelin.workflows.attempts import has_grown_long
     from reelin.workflows.lease_queue import LeaseQueue
 
 T = TypeVar("T", bound=Message)
@@ -80,7 +81,7 @@ class SiteWorkflow:
             self._keep_books()
             if self._at_rest():
                 return
-            if self._grown_long():
+            if has_grown_long(LONGEST_HISTORY):
                 await self._go_on_anew()
             await self._until_something_happens()
 
@@ -212,10 +213,6 @@ class SiteWorkflow:
             return False
         self._idle_since = _now() if self._idle_since is None else self._idle_since
         return _now() - self._idle_since >= REST_AFTER and not self._errands and not self._changed()
-
-    def _grown_long(self) -> bool:
-        info = workflow.info()
-        return info.is_continue_as_new_suggested() or info.get_current_history_length() > LONGEST_HISTORY
 
     async def _go_on_anew(self) -> None:
         await workflow.wait_condition(lambda: not self._errands)

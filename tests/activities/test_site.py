@@ -18,13 +18,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 from reelin.activities import FetchActivity, Places, RecordActivities, Scratch, SiteDesk
-from reelin.activities.site import ask_of
 from reelin.contracts.failures import FailureKind
 from reelin.contracts.jobs import State
 from reelin.contracts.sites import Ask, Done, Lease, Words, site_workflow_id
 from reelin.contracts.work import NO_PLACE, Attempt, FailureReport, FetchResult, JobRequest, WaitingRecord
 from reelin.errors import MediaFailure, PlaylistFound, Unavailable
-from reelin.library import JobRecord, Library
+from reelin.library import JobRecord, Library, ask_of
 from reelin.progress import MemoryBus
 from reelin.temporal import connect
 from tests.activities.test_courier import signals_to, words_to

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reelin.contracts.failures import FailureKind
-from reelin.contracts.sites import Ask, Configure, Done, LeasesGranted, LeasesSeen, SiteState, Waiters
-from reelin.workflows.lease_queue import FORGET_LEASE_SECONDS, FRONT, LATER_SECONDS, LOW, LeaseQueue
+from reelin.contracts.sites import FRONT, Ask, Configure, Done, LeasesGranted, LeasesSeen, SiteState, Waiters
+from reelin.workflows.lease_queue import FORGET_LEASE_SECONDS, LATER_SECONDS, LOW, LeaseQueue
 
 NOW = 1_000_000.0
 NONE_REFUSED = LeasesGranted()
